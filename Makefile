@@ -1,0 +1,57 @@
+# Every target sets up what it needs; `make help` lists them.
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+# `python -m TOOL`, not bin/TOOL: a path with spaces breaks no shebang.
+RUN := .venv/bin/python
+MODULES := $(wildcard scripts/*-*.py)
+
+.PHONY: help setup demo test lint format types pages check-pages skill site wheel ci constraints clean
+
+help: ## List the targets
+	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
+
+setup: ## Make the environment .venv (the other targets do it by themselves)
+	@$(PYTHON) tools/bootstrap.py
+
+demo: setup ## Run every example on a throw-away PostgreSQL (names: make demo DEMO="sessions")
+	@$(RUN) -m examples $(DEMO)
+
+test: setup ## Run the test suite, all drivers, on a throw-away PostgreSQL
+	@$(RUN) -m pytest -q -n auto --maxprocesses 8 $(TESTS)
+
+lint: setup ## Ruff, ShellCheck
+	@$(RUN) -m ruff check .
+	@$(RUN) -m ruff format --check .
+	@.venv/bin/shellcheck .ci/run
+
+types: setup ## mypy --strict and pyright
+	@$(RUN) -m mypy
+	@for module in $(MODULES); do $(RUN) -m mypy "$$module" || exit 1; done
+	@$(RUN) -m pyright
+
+format: setup ## Let Ruff format and mend
+	@$(RUN) -m ruff check --fix .
+	@$(RUN) -m ruff format .
+
+pages: setup ## Fill the generated parts of the pages out of the tested modules
+	@$(RUN) -m tools.pages
+
+check-pages: setup ## Fail where a generated part is not what the modules say
+	@$(RUN) -m tools.pages --check
+	@$(RUN) -m examples.er_diagram references/images/er-diagram.svg --check
+
+skill: setup ## Build the installable skill folder in build/ and validate it
+	@$(RUN) tools/build_skill.py build/sqlalchemy-orm-expert
+	@.venv/bin/agentskills validate build/sqlalchemy-orm-expert
+
+site: setup ## Build the site into site/, strictly
+	@$(RUN) -m mkdocs build --quiet --strict
+
+ci: ## What lands a change
+	@bash .ci/run
+
+constraints: setup ## Renew the pins of both SQLAlchemy lines
+	@$(RUN) tools/constraints.py
+
+clean: ## Remove what the targets made
+	rm -rf .venv .venv-2.0 .venv.lock .venv-2.0.lock build dist site .mypy_cache .ruff_cache .pytest_cache

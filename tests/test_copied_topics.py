@@ -1,0 +1,66 @@
+"""A topic copied with its two files into a package imports, runs and type-checks."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.test_layout import EXAMPLES, ROOT, TOPICS
+
+RUN_DEMO = """
+import sys
+from desk.database import create_sync_engine
+from desk.models import Base
+from desk.{topic} import demo
+
+engine = create_sync_engine(sys.argv[1])
+try:
+    Base.metadata.create_all(engine)
+    demo(engine)
+finally:
+    engine.dispose()
+"""
+
+
+def python(arguments: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
+    """Run this interpreter in *folder* with nothing of the repository on its path."""
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    return subprocess.run(
+        [sys.executable, *arguments],
+        cwd=folder,
+        env=environment,
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+
+def copy_to_desk(folder: Path, *topics: str) -> None:
+    """Copy *topics* and what they lean on into the package ``desk`` under *folder*."""
+    desk = folder / "desk"
+    desk.mkdir()
+    for name in ("models", "database", *topics):
+        shutil.copy(EXAMPLES / f"{name}.py", desk)
+
+
+@pytest.mark.parametrize("topic", TOPICS)
+def test_a_copied_topic_runs(topic: str, tmp_path: Path, real_commits: str) -> None:
+    copy_to_desk(tmp_path, topic)
+    result = python(["-W", "error", "-c", RUN_DEMO.format(topic=topic), real_commits], tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.strip(), "the demo told nothing"
+
+
+def test_copied_topics_type_check(tmp_path: Path) -> None:
+    copy_to_desk(tmp_path, *TOPICS)
+    cache = ROOT / ".mypy_cache"
+    result = python(
+        ["-m", "mypy", "--strict", "--config-file=", f"--cache-dir={cache}", "-p", "desk"], tmp_path
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
