@@ -35,7 +35,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
-from urllib.parse import parse_qs, quote, unquote, urlsplit, urlunsplit
+from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 EXAMPLES = """\
 examples:
@@ -113,7 +113,6 @@ def with_database(url: str, database: str) -> str:
     """*url* with another database; the query stays."""
     parts = urlsplit(url)
     query = re.sub(r"(^|&)dbname=[^&]*", "", parts.query).strip("&")
-    # urlunsplit would drop the slashes of an empty authority.
     tail = f"?{query}" if query else ""
     return f"postgresql://{parts.netloc}/{quote(database, safe='')}{tail}"
 
@@ -629,7 +628,7 @@ def prepare_folder(data: Path, keep: Path | None) -> None:
 
 def require_version(actual: str, wanted: str | None, provider: str) -> None:
     """Refuse a server that is not of the major version *wanted*."""
-    if wanted and actual.split(".")[0] != wanted:
+    if wanted and actual.partition(".")[0] != wanted:
         raise StartError(
             f"received --version {wanted}, and {provider} gives PostgreSQL {actual}.\n"
             f"expected: a provider of version {wanted}\n"
@@ -834,9 +833,8 @@ def furnish(server: Server, state: Path, database: str | None, extensions: list[
         database = f"soe_{secrets.token_hex(6)}"
         record(state, url=url, database=database)
     if database and database != "postgres":
-        exists = "SELECT count(*) FROM pg_database WHERE datname = '{}'".format(
-            database.replace("'", "''")
-        )
+        literal = "'" + database.replace("'", "''") + "'"
+        exists = f"SELECT count(*) FROM pg_database WHERE datname = {literal}"
         if run_sql(url, [exists], server.bin_dir) == "0":
             run_sql(url, [f"CREATE DATABASE {quoted(database)}"], server.bin_dir)
         url = with_database(url, database)
