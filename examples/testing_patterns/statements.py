@@ -67,6 +67,6 @@ def assert_statements(
         yield statements
     count = len(statements)
     if at_most is not None and count > at_most:
-        raise AssertionError(f"{count} statements, at most {at_most} expected:\n{statements}")
+        raise AssertionError(f"{count} statement(s), at most {at_most} expected:\n{statements}")
     if exactly is not None and count != exactly:
-        raise AssertionError(f"{count} statements, exactly {exactly} expected:\n{statements}")
+        raise AssertionError(f"{count} statement(s), exactly {exactly} expected:\n{statements}")
