@@ -28,7 +28,8 @@ STYLE = (
 
 def describe(column: Column[object]) -> str:
     """``name type`` with the marks of a key and of NOT NULL: what a reader asks first."""
-    kind = column.type.compile(dialect=postgresql.dialect())  # type: ignore[no-untyped-call].lower()
+    dialect = postgresql.dialect()  # type: ignore[no-untyped-call]
+    kind = column.type.compile(dialect=dialect).lower()
     kind = kind.replace("timestamp with time zone", "timestamptz")
     return f"{column.name} {kind}{'' if column.nullable else ' not null'}"
 

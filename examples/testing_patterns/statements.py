@@ -14,6 +14,8 @@ from sqlalchemy import Connection, Engine, event
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession
 from sqlalchemy.orm import Session
 
+# A session that joins an outer transaction makes savepoints of its own.
+SAVEPOINTS = ("SAVEPOINT ", "RELEASE SAVEPOINT ", "ROLLBACK TO SAVEPOINT ")
 Target = Engine | Connection | Session | AsyncEngine | AsyncConnection | AsyncSession
 
 
@@ -44,7 +46,8 @@ def recorded_statements(target: Target) -> Iterator[Statements]:
     source, statements = engine_of(target), Statements()
 
     def record(_connection: object, _cursor: object, sql: str, *_rest: Any) -> None:
-        statements.append(" ".join(sql.split()))
+        if not sql.startswith(SAVEPOINTS):
+            statements.append(" ".join(sql.split()))
 
     event.listen(source, "before_cursor_execute", record)
     try:
