@@ -231,7 +231,8 @@ def quoted(name: str) -> str:
 
 def state_root() -> Path:
     """Where the folders of running servers live: one place a user, so that leftovers are found."""
-    root = Path(tempfile.gettempdir()) / f"soe-postgres-{os.getuid()}"
+    # gettempdir() passes over a TMPDIR that cannot be used, in silence.
+    root = Path(os.environ.get("TMPDIR") or tempfile.gettempdir()) / f"soe-postgres-{os.getuid()}"
     try:
         root.mkdir(mode=0o755, exist_ok=True)
         probe = root / f".probe-{secrets.token_hex(4)}"

@@ -1,0 +1,303 @@
+"""The throw-away server serves, says what is wrong, and never outlives who asked for it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import psycopg
+import psycopg2
+import pytest
+
+SCRIPT = Path(__file__).resolve().parent.parent.parent / "scripts" / "start-postgres.py"
+WORLD = "/var/tmp" if os.getuid() == 0 else "/tmp"  # noqa: S108 - where nobody can pass
+
+
+@pytest.fixture
+def room() -> Iterator[Path]:
+    """A folder for temporary files of our own, short enough for a socket, that nobody can pass."""
+    made = Path(subprocess.check_output(["mktemp", "-d", "-p", WORLD], text=True).strip())
+    made.chmod(0o755)
+    yield made
+    shutil.rmtree(made)
+
+
+def command(*arguments: str) -> list[str]:
+    """The script with *arguments*."""
+    return [sys.executable, str(SCRIPT), *arguments]
+
+
+def environment(room: Path, **more: str) -> dict[str, str]:
+    """Ours, without what decides about the provider."""
+    ours = {k: v for k, v in os.environ.items() if not k.startswith(("POSTGRES_", "DATABASE_"))}
+    return ours | {"TMPDIR": str(room)} | more
+
+
+def run(room: Path, *arguments: str, **more: Any) -> subprocess.CompletedProcess[str]:
+    """Run the script to its end."""
+    extra = more.pop("env", {})
+    return subprocess.run(
+        command(*arguments),
+        env=environment(room, **extra),
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        **more,
+    )
+
+
+@contextmanager
+def running(room: Path, *arguments: str) -> Iterator[tuple[subprocess.Popen[str], dict[str, Any]]]:
+    """The script while it serves, and the facts that it printed."""
+    process = subprocess.Popen(
+        command("--provider", "embedded", "--output-format", "json", *arguments),
+        env=environment(room),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    assert process.stdin
+    assert process.stdout
+    with process.stdin, process.stdout:
+        try:
+            yield process, json.loads(process.stdout.readline())
+        finally:
+            process.stdin.close()
+            process.wait(30)
+
+
+def eventually(condition: Callable[[], bool], within: float = 5.0) -> bool:
+    """Whether *condition* holds before so many seconds are over."""
+    deadline = time.monotonic() + within
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.02)
+    return True
+
+
+def answers(url: str) -> bool:
+    """Whether a server answers there."""
+    try:
+        psycopg.connect(url, connect_timeout=2).close()
+    except psycopg.OperationalError:
+        return False
+    return True
+
+
+def states(room: Path) -> list[Path]:
+    """The folders of servers in *room*."""
+    return list((room / f"soe-postgres-{os.getuid()}").iterdir())
+
+
+def test_every_driver_reaches_it_and_it_goes(room: Path) -> None:
+    with running(room, "--database", "desk", "--extension", "pg_trgm") as (_, facts):
+        url = facts["url"]
+        assert facts["provider"] == "embedded"
+        assert facts["version"].startswith("18.")
+        query = "SELECT current_database() || extname FROM pg_extension WHERE extname = 'pg_trgm'"
+        with psycopg.connect(url) as connection:
+            assert connection.execute("SELECT 1").fetchone() == (1,)
+            row = connection.execute("SHOW shared_preload_libraries").fetchone()
+            assert row == ("pg_stat_statements",)
+        old = psycopg2.connect(url)
+        with old.cursor() as cursor:
+            cursor.execute(query)
+            assert cursor.fetchone() == ("deskpg_trgm",)
+        old.close()
+
+        async def ask() -> Any:
+            connection = await asyncpg.connect(url)
+            try:
+                return await connection.fetchval(query)
+            finally:
+                await connection.close()
+
+        assert asyncio.run(ask()) == "deskpg_trgm"
+        socket_url = url.replace(url.partition("@")[2], f"/desk?host={facts['socket_dir']}")
+        assert answers(f"{socket_url}&port={facts['port']}")
+    assert not answers(url)
+    assert states(room) == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_a_signal_leaves_no_server(room: Path, number: signal.Signals) -> None:
+    with running(room) as (process, facts):
+        process.send_signal(number)
+        process.wait(10)
+        assert eventually(lambda: not answers(facts["url"]))
+        assert eventually(lambda: states(room) == [])
+
+
+def test_a_killed_parent_leaves_no_server(room: Path) -> None:
+    parent = subprocess.Popen(
+        [
+            sys.executable,
+            "-c",
+            "import subprocess, sys, time\n"
+            # The server's standard input stays open: only the parent's death can end it.
+            "subprocess.Popen(sys.argv[1:], stdin=sys.stdin); time.sleep(60)",
+            *command("--provider", "embedded"),
+        ],
+        env=environment(room),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert parent.stdin
+    assert parent.stdout
+    with parent.stdin, parent.stdout:
+        url = parent.stdout.readline().strip()
+        assert answers(url)
+        parent.kill()
+        parent.wait()
+        assert eventually(lambda: not answers(url))
+        assert eventually(lambda: states(room) == [])
+
+
+def test_the_next_start_clears_a_power_cut(room: Path) -> None:
+    with running(room) as (process, facts):
+        (state,) = states(room)
+        guards = subprocess.check_output(["pgrep", "-f", f"guard {state}"], text=True).split()
+        for pid in guards:  # the guard first: nobody is left to clean up
+            os.kill(int(pid), signal.SIGKILL)
+        process.kill()
+        process.wait()
+        assert answers(facts["url"])
+        assert run(room, "--provider", "embedded", "--exec", "true").returncode == 0
+        assert eventually(lambda: not answers(facts["url"]))
+        assert states(room) == []
+
+
+def test_two_at_once_do_no_harm(room: Path) -> None:
+    with running(room) as (_, first), running(room) as (_, second):
+        assert first["url"] != second["url"]
+        assert answers(first["url"])
+        assert answers(second["url"])
+
+
+def test_exec_ends_with_the_commands_code(room: Path) -> None:
+    code = "import os, sys; sys.exit(7 if os.environ['DATABASE_URL'] else 1)"
+    assert run(room, "--provider", "embedded", "--exec", sys.executable, "-c", code).returncode == 7
+
+
+def test_a_bare_copy_serves_a_project_that_is_not_ours(room: Path) -> None:
+    (room / "examples").mkdir()
+    (room / "examples" / "__init__.py").write_text("raise SystemExit('the wrong examples')")
+    copy = shutil.copy(SCRIPT, room / "start-postgres.py")
+    result = subprocess.run(
+        [sys.executable, copy, "--provider", "embedded", "--exec", "psql", "-Atc", "select 1"],
+        cwd=room,
+        env=environment(room),
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    assert result.stdout == "1\n", result.stderr
+
+
+def test_a_kept_cluster_is_found_again(room: Path) -> None:
+    keep = room / "kept"
+    arguments = ("--keep", str(keep), "--database", "desk", "--exec", "psql", "-Atc")
+    assert run(room, *arguments, "create table t as select 42 as n").returncode == 0
+    assert run(room, *arguments, "select n from t").stdout == "42\n"
+    assert run(room, *arguments, "show fsync").stdout == "on\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "env", "said"),
+    [
+        (["--database-url", "postgresql://u:hunter2@127.0.0.1:1/x"], {}, "Connection refused"),
+        (["--database-url", "mysql://u:hunter2@127.0.0.1/x"], {}, "expected: postgresql://"),
+        (["--provider", "url"], {}, "no URL"),
+        (["--provider", "embedded", "--version", "9"], {}, "gives PostgreSQL 18"),
+        (["--version", "new"], {}, "a major version"),
+        (["--provider", "embedded", "--extension", "no_such"], {}, "--extension no_such"),
+        (["--exec"], {}, "without a command"),
+        (["--provider", "embedded", "--exec", "no-such-program"], {}, "cannot be run"),
+        ([], {"POSTGRES_PROVIDER": "cloud"}, "expected: one of auto, url"),
+        ([], {"DATABASE_URL": "postgresql://u:hunter2@db.example/x"}, "not this machine"),
+        (["--provider", "container"], {"DOCKER_HOST": "tcp://127.0.0.1:1"}, "it cannot serve"),
+        (["--provider", "embedded"], {"TMPDIR": "/proc"}, "TMPDIR=/another/folder"),
+        (["--keep", "/proc/nothing"], {}, "cannot be made"),
+    ],
+)
+def test_errors_are_clear(room: Path, arguments: list[str], env: dict[str, str], said: str) -> None:
+    result = run(room, *arguments, env=env, stdin=subprocess.DEVNULL)
+    assert result.returncode == 2
+    assert said in result.stderr
+    assert "expected: " in result.stderr
+    assert "try: " in result.stderr
+    assert "Traceback" not in result.stderr
+    assert "hunter2" not in result.stderr + result.stdout
+    assert result.stdout == ""
+
+
+def test_only_root_needs_the_cache_and_is_told(room: Path) -> None:
+    unwritable = {"SOE_CACHE_DIR": "/proc/cache"}
+    result = run(room, "--provider", "embedded", "--exec", "true", env=unwritable)
+    if os.getuid() == 0:
+        assert result.returncode == 2
+        assert "received the cache folder /proc/cache" in result.stderr
+        assert "try: SOE_CACHE_DIR=" in result.stderr
+    else:
+        assert result.returncode == 0, result.stderr
+
+
+def test_a_wrong_password_is_told_and_not_shown(room: Path) -> None:
+    with running(room) as (_, facts):
+        authority = facts["url"].partition("@")[2]
+        wrong = f"postgresql://postgres:hunter2@{authority}"
+        result = run(room, "--database-url", wrong, stdin=subprocess.DEVNULL)
+    assert result.returncode == 2
+    assert "password authentication failed" in result.stderr
+    assert "hunter2" not in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_a_given_server_gets_a_database_that_goes(room: Path) -> None:
+    listing = "SELECT datname FROM pg_database ORDER BY 1"
+    with running(room) as (_, facts), psycopg.connect(facts["url"], autocommit=True) as admin:
+        before = admin.execute(listing).fetchall()
+        result = run(
+            room,
+            "--database-url",
+            facts["url"],
+            "--exec",
+            sys.executable,
+            "-c",
+            "import os; print(os.environ['DATABASE_URL'])",
+        )
+        assert "/soe_" in result.stdout
+        assert admin.execute(listing).fetchall() == before
+
+
+def test_a_full_disk_is_told(room: Path) -> None:
+    # A limit on the size of files fails as a full disk does, without the right to mount one.
+    limited = ["bash", "-c", 'ulimit -f 2000; exec "$@"', "-"]
+    result = subprocess.run(
+        [*limited, *command("--provider", "embedded", "--exec", "true")],
+        env=environment(room),
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert result.returncode == 2
+    assert "failed" in result.stderr
+    assert "room on the disk" in result.stderr
+    assert "Traceback" not in result.stderr
+    assert states(room) == []
