@@ -175,8 +175,9 @@ def run_sql_psycopg(url: str, statements: Sequence[str]) -> str:
 
     try:
         with psycopg.connect(url, autocommit=True, connect_timeout=10) as connection:
+            cursor = connection.cursor()
             for statement in statements:
-                cursor = connection.execute(statement.encode())
+                cursor.execute(statement.encode())
             row = cursor.fetchone() if cursor.description else None
     except psycopg.Error as error:
         raise connection_error(url, str(error)) from None

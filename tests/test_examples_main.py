@@ -17,7 +17,8 @@ def run(capsys: pytest.CaptureFixture[str], postgres_url: str) -> Any:
 
     def call(*arguments: str) -> tuple[int, str, str]:
         code = main([*arguments, "--database-url", postgres_url])
-        return code, *capsys.readouterr()
+        out, err = capsys.readouterr()
+        return code, out, err
 
     return call
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 import sqlalchemy
 from sqlalchemy import Engine, func, select, text
-from sqlalchemy.exc import IntegrityError, MissingGreenlet, StatementError
+from sqlalchemy.exc import IntegrityError, MissingGreenlet, OperationalError, StatementError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 from sqlalchemy.orm import Session
 from sqlalchemy.orm.exc import DetachedInstanceError
@@ -115,7 +115,7 @@ def test_lock_ticket_locks_for_others(committed: Engine) -> None:
     with factory() as mine, factory() as theirs:
         lock_ticket(mine, identity)
         theirs.execute(text("SET LOCAL lock_timeout = '50ms'"))
-        with pytest.raises(sqlalchemy.exc.OperationalError, match="lock timeout"):
+        with pytest.raises(OperationalError, match="lock timeout"):
             lock_ticket(theirs, identity)
 
 

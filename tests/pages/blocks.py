@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 OPENING = re.compile(r"^```(\w*)\s*$")
@@ -42,8 +42,7 @@ def blocks_of(text: str) -> list[Block]:
                 continue
             body = "\n".join(code) + "\n"
             if language == "text" and found and not generated:
-                last = found.pop()
-                found.append(Block(**vars(last) | {"expected": body}))
+                found.append(replace(found.pop(), expected=body))
             else:
                 raises, not_run = RAISES.match(note), NOT_RUN.match(note)
                 found.append(
