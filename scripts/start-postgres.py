@@ -452,6 +452,17 @@ def server_user() -> dict[str, Any]:
     return {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []}
 
 
+def require_reach(folder: Path) -> None:
+    """Refuse a *folder* that the server's user cannot pass into: only root lends another user."""
+    options = server_user()
+    if options and subprocess.run(["test", "-x", str(folder)], check=False, **options).returncode:
+        raise StartError(
+            f"received {folder}, which the user nobody, who serves for root, cannot reach.\n"
+            "expected: a folder whose parents everybody may pass; opening them is not ours to do\n"
+            "try: --keep or TMPDIR under /var/tmp"
+        )
+
+
 def server_environment() -> dict[str, str]:
     """Without the variables that would point the server or its tools elsewhere."""
     return {key: value for key, value in os.environ.items() if not key.startswith("PG")} | {
@@ -573,6 +584,7 @@ def embedded(state: Path, keep: Path | None, version: str | None) -> Iterator[Se
     ).stdout.split()
     require_version(words[-1], version, "embedded")
     options = server_user()
+    require_reach(state)
     sockets = state / "run"
     sockets.mkdir(mode=0o755)
     data = keep / "data" if keep else state / "data"
@@ -583,6 +595,7 @@ def embedded(state: Path, keep: Path | None, version: str | None) -> Iterator[Se
     password = secret.read_text() if secret and known else secrets.token_urlsafe(18)
     if not known:
         prepare_folder(data, keep)
+        require_reach(data.parent)
         record(state, data=str(data), durable=keep is not None)
         initialise(install, data, state, password, durable=keep is not None)
         if secret:

@@ -257,6 +257,21 @@ def test_only_root_needs_the_cache_and_is_told(room: Path) -> None:
         assert result.returncode == 0, result.stderr
 
 
+@pytest.mark.parametrize("what", ["keep", "TMPDIR"])
+def test_a_folder_that_the_servers_user_cannot_reach_is_told(room: Path, what: str) -> None:
+    private = room / "private"
+    private.mkdir(mode=0o700)
+    arguments = ["--keep", str(private / "kept")] if what == "keep" else []
+    env = {"TMPDIR": str(private)} if what == "TMPDIR" else {}
+    result = run(room, "--provider", "embedded", *arguments, "--exec", "true", env=env)
+    if os.getuid() == 0:
+        assert result.returncode == 2
+        assert "nobody, who serves for root, cannot reach" in result.stderr
+        assert private.stat().st_mode & 0o777 == 0o700, "no permission elsewhere is changed"
+    else:
+        assert result.returncode == 0, result.stderr
+
+
 def test_a_wrong_password_is_told_and_not_shown(room: Path) -> None:
     with running(room) as (_, facts):
         authority = facts["url"].partition("@")[2]
