@@ -181,7 +181,7 @@ def unanswered() -> Select[Ticket]:
 
 
 def by_urgency() -> Select[Ticket]:
-    """Most urgent first.  Text sorts by letter; ``case({…}, value=…)`` binds plain text."""
+    """Most urgent first: text sorts by letter, an enumeration by its meaning."""
     rank = case(
         (Ticket.priority == TicketPriority.URGENT, 0),
         (Ticket.priority == TicketPriority.HIGH, 1),

@@ -265,8 +265,8 @@ def async_session_factory(engine: AsyncEngine) -> async_sessionmaker[AsyncSessio
 def get_db_session(factory: sessionmaker[Session]) -> Iterator[Session]:
     """A dependency: one session a request, closed after it.  **The caller commits.**
 
-    A commit behind the ``yield`` may run after the response is out: the client would read 200 for
-    rows that were never stored.  What was not committed is rolled back by the close.
+    A commit behind the ``yield`` runs when the caller is done and cannot answer any more that it
+    failed.  What was not committed is rolled back by the close.
     """
     with factory() as session:
         yield session

@@ -2,8 +2,7 @@
 
 Problem: tests on a shared database see each other's rows, and a server a test costs minutes.
 Pattern: boot once in the controller, build the schema once as a template, clone it for each xdist
-worker, and undo each test by rolling back.  Measured on the way here: ``references/testing-
-patterns.md``.
+worker, and undo each test by rolling back.
 
 To copy: this folder, ``postgres.py``, ``database.py``, your ``models.py`` and
 ``scripts/start-postgres.py``.  Load it in the top ``conftest.py``::

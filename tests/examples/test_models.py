@@ -7,12 +7,25 @@ from datetime import date
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, Engine, inspect, select, text
-from sqlalchemy.exc import IntegrityError, InvalidRequestError
+import sqlalchemy
+from sqlalchemy import (
+    Column,
+    Computed,
+    Connection,
+    Engine,
+    Integer,
+    MetaData,
+    Table,
+    inspect,
+    select,
+    text,
+)
+from sqlalchemy.exc import DBAPIError, IntegrityError, InvalidRequestError
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Session, undefer
 from sqlalchemy.orm.exc import StaleDataError
 
+from examples.database import create_sync_engine
 from examples.models import (
     AuditLog,
     Base,
@@ -377,9 +390,48 @@ def test_a_month_has_its_partition(session: Session, month: date, name: str, bou
     assert where == name
 
 
-def test_create_all_twice_and_drop_all_leaves_nothing(real_commits: str) -> None:
-    from examples.database import create_sync_engine
+def test_a_native_type_cannot_use_a_value_that_it_just_got(real_commits: str) -> None:
+    engine = create_sync_engine(real_commits)
+    with engine.begin() as connection:
+        connection.execute(text("CREATE TYPE mood AS ENUM ('calm')"))
+    with engine.connect() as connection:
+        connection.execute(text("ALTER TYPE mood ADD VALUE 'angry'"))
+        with pytest.raises(DBAPIError, match="unsafe use of new value"):
+            connection.execute(text("SELECT 'angry'::mood"))
+    engine.dispose()
 
+
+def test_checked_text_takes_and_loses_a_value_in_a_transaction(session: Session) -> None:
+    session.add(make_ticket())
+    session.flush()
+    drop = text("ALTER TABLE tickets DROP CONSTRAINT ck_tickets_ticket_status")
+    add = "ALTER TABLE tickets ADD CONSTRAINT ck_tickets_ticket_status CHECK (status IN ({}))"
+    session.execute(drop)
+    session.execute(text(add.format("'open', 'on_hold'")))
+    session.execute(text("UPDATE tickets SET status = 'on_hold'"))
+    session.execute(text("UPDATE tickets SET status = 'open'"))
+    session.execute(drop)
+    session.execute(text(add.format("'open'")))
+    with pytest.raises(IntegrityError, match="ck_tickets_ticket_status"):
+        session.execute(text("UPDATE tickets SET status = 'on_hold'"))
+
+
+@pytest.mark.requires_postgres(18)
+def test_a_computed_column_without_persisted_takes_no_index(session: Session) -> None:
+    table = Table(
+        "doubled",
+        MetaData(),
+        Column("n", Integer),
+        Column("twice", Integer, Computed("n * 2"), index=True),
+    )
+    if sqlalchemy.__version__.startswith("2.0."):
+        table.create(session.connection())
+        return
+    with pytest.raises(DBAPIError, match="virtual generated columns"):
+        table.create(session.connection())
+
+
+def test_create_all_twice_and_drop_all_leaves_nothing(real_commits: str) -> None:
     engine = create_sync_engine(real_commits)
     try:
         Base.metadata.create_all(engine)

@@ -143,6 +143,15 @@ def test_write_only_collections(session: Session) -> None:
         list(user.tickets_created)
 
 
+def test_without_the_guard_an_empty_list_inserts(session: Session) -> None:
+    user = make_user()
+    session.add(user)
+    session.flush()
+    nothing: list[dict[str, object]] = []
+    with pytest.raises(IntegrityError, match="title"):
+        session.execute(user.tickets_created.insert(), nothing)
+
+
 def test_users_without_tickets(session: Session) -> None:
     ticket, idle = saved_ticket(session), make_user()
     session.add(idle)
