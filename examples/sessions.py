@@ -8,7 +8,7 @@ commit.  Not for scripts of one statement: ``engine.begin()`` and Core do.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator
 
 from sqlalchemy import Engine, Select, func, select, text
 from sqlalchemy.exc import IntegrityError
@@ -146,11 +146,6 @@ async def count_by_status(
     async with asyncio.TaskGroup() as group:
         tasks = {status: group.create_task(count(status)) for status in statuses}
     return {status: task.result() for status, task in tasks.items()}
-
-
-def titles_after_close(session: Session) -> Sequence[str]:
-    """Plain values outlive their session; objects may not.  Hand these over the border."""
-    return session.scalars(select(Ticket.title).order_by(Ticket.id)).all()
 
 
 def demo(engine: Engine) -> None:

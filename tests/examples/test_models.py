@@ -12,7 +12,6 @@ from sqlalchemy import (
     Column,
     Computed,
     Connection,
-    Engine,
     Integer,
     MetaData,
     Table,
@@ -323,7 +322,7 @@ def test_a_ticket_takes_its_children_along(session: Session, how: str) -> None:
     assert session.scalar(select(Tag.name)) is not None
 
 
-def test_a_lost_update_is_refused(engine: Engine, session: Session) -> None:
+def test_a_lost_update_is_refused(session: Session) -> None:
     ticket = make_ticket()
     session.add(ticket)
     session.flush()

@@ -54,8 +54,8 @@ def run_python(block: Block, engine: Engine, session: Session) -> None:
         raise AssertionError(f"{kind}: {fragment} declared, nothing raised")
 
 
-def run_shell(block: Block, server_url: str) -> str:
-    """Run *block* as a user would, on the run's server: its standard output."""
+def run_shell(block: Block) -> str:
+    """Run *block* as a user would: its standard output."""
     binaries = Path(sys.executable).parent
     environment = {**os.environ, "PATH": f"{binaries}{os.pathsep}{os.environ['PATH']}"}
     environment |= {"POSTGRES_PROVIDER": "embedded"}
@@ -81,11 +81,11 @@ def test_python_blocks(block: Block, engines: dict[str, Engine]) -> None:
 
 
 @pytest.mark.parametrize("block", cases(SHELL))
-def test_shell_blocks(block: Block, postgres_url: str) -> None:
+def test_shell_blocks(block: Block) -> None:
     if block.not_run:
         assert len(block.not_run) > 10, "say why it is not run"
         return
-    printed = run_shell(block, postgres_url)
+    printed = run_shell(block)
     if block.expected is not None:
         assert printed.strip() == block.expected.strip()
 
@@ -157,7 +157,7 @@ def test_a_broken_python_block_is_red(text: str, message: str) -> None:
 
 def test_a_broken_shell_block_is_red() -> None:
     with pytest.raises(AssertionError):
-        run_shell(block_of("```sh\nfalse | true\n```"), "")
+        run_shell(block_of("```sh\nfalse | true\n```"))
 
 
 def test_an_open_fence_is_red() -> None:
