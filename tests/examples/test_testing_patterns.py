@@ -180,3 +180,37 @@ def test_no_server_is_one_clear_message(project: pytest.Pytester) -> None:
     result.stderr.fnmatch_lines(["*127.0.0.1:1*failed*"])
     assert "hunter2" not in result.stderr.str() + result.stdout.str()
     assert "Traceback" not in result.stderr.str()
+
+
+PLAIN = """
+from examples.testing_patterns.factories import make_tag
+from examples.testing_patterns.testcontainers_fixture import container_engine, container_session
+from sqlalchemy import text
+
+def test_first(container_session):
+    container_session.add(make_tag()); container_session.commit(); container_session.rollback()
+    assert container_session.scalar(text("SELECT count(*) FROM tags")) == 1
+
+def test_second(container_session):
+    assert container_session.scalar(text("SELECT count(*) FROM tags")) == 0
+"""
+
+
+@pytest.mark.container
+def test_the_plain_fixture_needs_docker_alone(
+    pytester: pytest.Pytester, pytestconfig: pytest.Config
+) -> None:
+    pytester.makepyprojecttoml(
+        f"""
+        [tool.pytest.ini_options]
+        pythonpath = [{str(pytestconfig.rootpath)!r}]
+        filterwarnings = ["error"]
+        asyncio_default_fixture_loop_scope = "session"
+        """
+    )
+    pytester.makepyfile(PLAIN)
+    with pytest.MonkeyPatch.context() as environment:
+        # Ryuk is an image of its own, which may not be there; the fixture stops its container.
+        environment.setenv("TESTCONTAINERS_RYUK_DISABLED", "true")
+        result = pytester.runpytest_subprocess("-p", "no:xdist", "-p", "no:randomly")
+    result.assert_outcomes(passed=2)

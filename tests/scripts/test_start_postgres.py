@@ -233,6 +233,16 @@ def test_a_kept_cluster_is_found_again(room: Path) -> None:
         (["--provider", "container"], {"DOCKER_HOST": "tcp://127.0.0.1:1"}, "it cannot serve"),
         (["--provider", "embedded"], {"TMPDIR": "/proc"}, "TMPDIR=/another/folder"),
         (["--keep", "/proc/nothing"], {}, "cannot be made"),
+        (
+            ["--provider", "embedded", "--database-url", "postgresql://127.0.0.1:1/x"],
+            {},
+            "expected: one of the two",
+        ),
+        (
+            ["--database-url", "postgresql://u:hunter2@127.0.0.1:1/x"],
+            {"POSTGRES_PROVIDER": "embedded"},
+            "Connection refused",
+        ),
     ],
 )
 def test_errors_are_clear(room: Path, arguments: list[str], env: dict[str, str], said: str) -> None:
