@@ -52,7 +52,6 @@ from sqlalchemy.orm import (
     mapped_column,
     relationship,
 )
-from sqlalchemy.sql import expression
 
 
 class TicketStatus(enum.StrEnum):
@@ -168,8 +167,8 @@ class User(Timestamps, Base):
     full_name: Mapped[str]
     # In no result unless asked for by undefer(), and never loaded by accident.
     password_hash: Mapped[str] = mapped_column(deferred=True, deferred_raiseload=True)
-    is_active: Mapped[bool] = mapped_column(server_default=expression.true())
-    is_staff: Mapped[bool] = mapped_column(server_default=expression.false())
+    is_active: Mapped[bool] = mapped_column(server_default=text("true"))
+    is_staff: Mapped[bool] = mapped_column(server_default=text("false"))
     last_login: Mapped[datetime | None]
     organization_id: Mapped[int | None] = mapped_column(
         ForeignKey("organizations.id", ondelete="RESTRICT"), index=True
@@ -346,7 +345,7 @@ class Comment(Timestamps, Base):
     ticket_id: Mapped[int] = mapped_column(ForeignKey("tickets.id", ondelete="CASCADE"))
     author_id: Mapped[int] = mapped_column(ForeignKey("users.id", ondelete="RESTRICT"), index=True)
     content: Mapped[str]
-    is_internal: Mapped[bool] = mapped_column(server_default=expression.false())
+    is_internal: Mapped[bool] = mapped_column(server_default=text("false"))
 
     ticket: Mapped[Ticket] = relationship(back_populates="comments", lazy="raise")
     author: Mapped[User] = relationship(back_populates="comments", lazy="raise")

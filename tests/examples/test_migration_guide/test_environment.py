@@ -1,0 +1,207 @@
+"""The environment: any URL, every driver, one deployment at a time, no long wait for a lock."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, nullcontext
+from multiprocessing.queues import SimpleQueue
+from multiprocessing.synchronize import Barrier
+from pathlib import Path
+from unittest.mock import patch
+
+import psycopg
+import pytest
+from alembic import command
+from psycopg import sql
+
+from examples.migration_guide import environment
+from examples.migration_guide.deployment_lock import KEY
+from examples.postgres import temporary_database
+from examples.testing_patterns.plugin import database_name
+from tests.examples.test_migration_guide.desk import (
+    BEFORE_INDEXES,
+    FIRST,
+    GUIDE,
+    config,
+    dump,
+    fill,
+    psql,
+    revisions,
+    upgrade,
+)
+
+HEAD = revisions()[-1]
+INI = str(GUIDE / "alembic.ini")
+
+
+def alembic(url: str | None, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Alembic's own command, as a deployment runs it."""
+    inherited = {key: value for key, value in os.environ.items() if key != "DATABASE_URL"}
+    return subprocess.run(
+        [sys.executable, "-m", "alembic", "-c", INI, *arguments],
+        env=inherited | ({"DATABASE_URL": url} if url else {}),
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+def revision_of(url: str) -> str | None:
+    """The revision that the database has."""
+    with psycopg.connect(url) as connection:
+        row = connection.execute("SELECT version_num FROM alembic_version").fetchone()
+    return row[0] if row else None
+
+
+@pytest.mark.parametrize("driver", ["psycopg", "psycopg2", "asyncpg"])
+def test_every_driver_migrates(empty: str, driver: str) -> None:
+    url = empty.replace("postgresql://", f"postgresql+{driver}://")
+    upgrade(url)
+    assert revision_of(empty) == HEAD
+    command.check(config(url))
+    command.downgrade(config(url), "base")
+    assert revision_of(empty) is None
+
+
+def test_the_command_takes_a_password_with_a_percent_sign(empty: str, postgres_url: str) -> None:
+    # A role that owns the database: what deploys need not be a superuser.
+    role = database_name(empty)
+    with psycopg.connect(postgres_url, autocommit=True) as admin:
+        name = sql.Identifier(role)
+        admin.execute(sql.SQL("CREATE ROLE {} LOGIN PASSWORD '50%@/:x'").format(name))
+        try:
+            admin.execute(sql.SQL("ALTER DATABASE {} OWNER TO {}").format(name, name))
+            authority = empty.partition("@")[2]
+            result = alembic(f"postgres://{role}:50%25%40%2F%3Ax@{authority}", "upgrade", "head")
+            assert result.returncode == 0, result.stderr
+            assert revision_of(empty) == HEAD
+        finally:
+            admin.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(name))
+            admin.execute(sql.SQL("DROP ROLE {}").format(name))
+
+
+@pytest.mark.parametrize(
+    ("url", "arguments", "said"),
+    [
+        (None, [], "received no DATABASE_URL; expected postgresql://"),
+        ("mysql://u:hunter2@127.0.0.1/x", [], "received a URL of 'mysql'"),
+        ("postgresql+asyncpg://u:hunter2@127.0.0.1/x?sslrootcert=x", [], "asyncpg has no counterp"),
+        ("postgresql://127.0.0.1:1/x", ["-x", "lock-timeout=soon"], "expected a time such as"),
+        ("postgresql://127.0.0.1:1/x", ["-x", "lock-attempts=few"], "expected a number"),
+    ],
+)
+def test_errors_are_clear(url: str | None, arguments: list[str], said: str) -> None:
+    result = alembic(url, *arguments, "upgrade", "head")
+    assert result.returncode != 0
+    assert said in result.stdout + result.stderr
+    assert "Traceback" not in result.stderr
+    assert "hunter2" not in result.stdout + result.stderr
+
+
+def test_a_lock_that_never_comes_free_is_told(empty: str) -> None:
+    upgrade(empty, FIRST)
+    with psycopg.connect(empty) as blocker:
+        blocker.execute("LOCK TABLE tickets IN ROW EXCLUSIVE MODE")
+        result = alembic(
+            empty, "-x", "lock-timeout=100ms", "-x", "lock-attempts=2", "upgrade", "head"
+        )
+    assert result.returncode != 0
+    assert "received no lock within 100ms, 2 times" in result.stdout + result.stderr
+    # What came before it is committed; what got no lock has left nothing.
+    assert revision_of(empty) == "91d3b5e6c0f4"
+
+
+def test_a_lock_that_comes_free_is_taken(empty: str) -> None:
+    upgrade(empty, FIRST)
+    blocker = psycopg.connect(empty)
+    blocker.execute("LOCK TABLE tickets IN ROW EXCLUSIVE MODE")
+    threading.Timer(1.5, blocker.close).start()
+    started = time.monotonic()
+    upgrade(empty)
+    assert time.monotonic() - started > 1.0, "it did not have to wait"
+    assert revision_of(empty) == HEAD
+
+
+def deploy(
+    ready: Barrier, urls: list[str], outcomes: SimpleQueue[str], *, locked: bool = True
+) -> None:
+    """One of two deployers: upgrade each database as soon as the other is there as well."""
+    if not locked:
+        patch.object(environment, "deployment_lock", lambda *_: nullcontext()).start()
+    for url in urls:
+        ready.wait(60)
+        try:
+            upgrade(url)
+        except Exception as error:  # the test wants to see whatever it is
+            outcomes.put(f"{type(error).__name__}: {error}")
+        else:
+            outcomes.put("done")
+
+
+def deploy_twice(urls: list[str], *, locked: bool = True) -> list[str]:
+    """Two deployers for each of *urls* at once: what became of each deployment."""
+    context = multiprocessing.get_context("spawn")
+    ready, outcomes = context.Barrier(2), context.SimpleQueue()
+    deployers = [
+        context.Process(target=deploy, args=(ready, urls, outcomes), kwargs={"locked": locked})
+        for _ in range(2)
+    ]
+    for deployer in deployers:
+        deployer.start()
+    heard = [outcomes.get() for _ in range(2 * len(urls))]
+    for deployer in deployers:
+        deployer.join(60)
+    return heard
+
+
+@pytest.fixture
+def before_indexes(empty: str, postgres_url: str) -> Iterator[list[str]]:
+    """Twenty databases that miss the concurrent indexes."""
+    upgrade(empty, BEFORE_INDEXES)
+    fill(empty, 2_000)
+    with ExitStack() as stack:
+        yield [
+            stack.enter_context(temporary_database(postgres_url, template=database_name(empty)))
+            for _ in range(20)
+        ]
+
+
+def test_two_deployments_at_once_twenty_times(before_indexes: list[str]) -> None:
+    """Across the revision that builds indexes concurrently: one migrates, the other finds it."""
+    assert deploy_twice(before_indexes) == ["done"] * 40
+    assert {revision_of(url) for url in before_indexes} == {HEAD}
+
+
+def test_without_the_lock_two_deployments_collide(before_indexes: list[str]) -> None:
+    heard = deploy_twice(before_indexes[:3], locked=False)
+    assert [outcome for outcome in heard if outcome != "done"]
+
+
+def test_a_deployment_that_waits_too_long_says_so(empty: str) -> None:
+    with psycopg.connect(empty) as other:
+        other.execute("SELECT pg_advisory_lock(%s)", [KEY])
+        result = alembic(empty, "-x", "deployment-wait=0.3", "upgrade", "head")
+        assert result.returncode != 0
+        assert "another deployment migrates this database" in result.stdout
+        # Looking needs no turn.
+        assert alembic(empty, "current").returncode == 0
+
+
+def test_offline_sql_makes_the_same_schema(empty: str, postgres_url: str, tmp_path: Path) -> None:
+    script = config("postgresql://unused")
+    command.upgrade(script, "head", sql=True)
+    buffer = script.output_buffer
+    assert buffer is not None
+    buffer.seek(0)
+    psql(empty, buffer.read(), tmp_path)
+    with temporary_database(postgres_url) as online:
+        upgrade(online)
+        assert dump(online) == dump(empty)
+    assert revision_of(empty) == HEAD

@@ -1,0 +1,182 @@
+"""While a revision runs on 100,000 tickets, nobody who writes is refused, and no lock scans."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from alembic import command
+from sqlalchemy import Connection, Engine, event
+from sqlalchemy.exc import DBAPIError
+
+from tests.examples.test_migration_guide.desk import FIRST, GUIDE, config, revisions
+
+# The modes that conflict with ROW EXCLUSIVE, which every INSERT, UPDATE and DELETE takes
+# (PostgreSQL, "Explicit Locking"), and the rows that this transaction read under them.
+SCANNED = """
+SELECT c.relname, l.mode, s.seq_tup_read
+FROM pg_locks AS l
+JOIN pg_class AS c ON c.oid = l.relation
+JOIN pg_stat_xact_user_tables AS s ON s.relid = c.oid
+WHERE l.pid = pg_backend_pid() AND s.seq_tup_read > 1000
+    AND l.mode IN ('ShareLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock')
+"""
+# What may run outside a transaction, where the locks are gone before one can look at them.
+HARMLESS = re.compile(
+    r"\s*(SET|RESET|SELECT|(CREATE|DROP) INDEX CONCURRENTLY|ALTER TABLE \w+ VALIDATE|DO"
+    # Without a look at any row; several at once are one short lock.
+    r"|ALTER TABLE \w+ (DROP CONSTRAINT [^,]+, ADD CONSTRAINT [^,]+ CHECK [^;]+ NOT VALID,?\s?)+$"
+    r")"
+)
+
+
+@contextmanager
+def watched() -> Iterator[list[str]]:
+    """Every statement of SQLAlchemy in the block that scans a table under a lock against writers.
+
+    The writers of these tests speak to psycopg: they are not watched.
+    """
+    found: list[str] = []
+
+    def look(connection: Connection, _: Any, statement: str, *more: Any) -> None:
+        del more
+        driver: Any = connection.connection.driver_connection
+        if driver.autocommit:
+            if not HARMLESS.match(statement):
+                found.append(f"outside a transaction: {statement}")
+            return
+        rows = driver.execute(SCANNED).fetchall()
+        found.extend(f"{table} under {mode}: {statement}" for table, mode, _ in rows)
+
+    event.listen(Engine, "after_cursor_execute", look)
+    try:
+        yield found
+    finally:
+        event.remove(Engine, "after_cursor_execute", look)
+
+
+@dataclass
+class Writer:
+    """Somebody at work: how much got done, and what was refused."""
+
+    done: int = 0
+    refused: list[str] = field(default_factory=list)
+
+
+WORK = (
+    "UPDATE tickets SET title = 'Changed', version = version + 1 WHERE id = %(id)s",
+    "UPDATE users SET last_login = now() WHERE id = %(id)s %% 100 + 1",
+    "INSERT INTO tickets (title, description, organization_id, creator_id) "
+    "VALUES ('New', '', 1, 1)",
+    "INSERT INTO ticket_status_history (ticket_id, old_status, new_status) "
+    "VALUES (%(id)s, 'open', 'in_progress')",
+)
+
+
+@contextmanager
+def writing(url: str) -> Iterator[Writer]:
+    """Write to the tables of the desk as long as the block runs, waiting two seconds at most."""
+    writer, over = Writer(), threading.Event()
+
+    def work() -> None:
+        with psycopg.connect(url, autocommit=True, options="-c lock_timeout=2s") as connection:
+            while not over.wait(0.001):
+                try:
+                    # By turns one statement a transaction, and all of them in one.
+                    with connection.transaction() if writer.done % 2 else nullcontext():
+                        for statement in WORK:
+                            connection.execute(statement, {"id": writer.done % 100_000 + 1})
+                except psycopg.OperationalError as error:
+                    writer.refused.append(f"{error.sqlstate} {error}")
+                writer.done += 1
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    try:
+        yield writer
+    finally:
+        over.set()
+        thread.join()
+
+
+def eventually(condition: Callable[[], bool]) -> bool:
+    """Whether *condition* holds within five seconds."""
+    deadline = time.monotonic() + 5
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return condition()
+
+
+def test_writers_go_on_while_each_revision_runs(full: str) -> None:
+    line = revisions()
+    steps = [(command.upgrade, revision) for revision in line[1:]]
+    # Not the first: it takes the tables away.
+    steps += [(command.downgrade, revision) for revision in line[-2::-1]]
+    with writing(full) as writer, watched() as scans:
+        for step, revision in steps:
+            before = writer.done
+            step(config(full), revision)
+            # A revision may be over before one write is.
+            assert eventually(lambda: writer.done > before + 1), (step.__name__, revision)  # noqa: B023
+    assert writer.refused == []
+    assert scans == []
+    assert revisions()[0] == FIRST
+
+
+BAD = {
+    "index": "op.create_index('ix_bad', 'tickets', ['title'])",
+    "check": "op.create_check_constraint('bad', 'tickets', 'version > 0')",
+    "foreign key": (
+        "op.add_column('tickets', sa.Column('other_id', sa.BigInteger))\n"
+        "    op.create_foreign_key('bad', 'tickets', 'users', ['other_id'], ['id'])"
+    ),
+    "not null": "op.alter_column('tickets', 'assignee_id', nullable=False, server_default='1')",
+    "rewrite": "op.alter_column('tickets', 'version', type_=sa.BigInteger)",
+    "stored column": (
+        "op.add_column('tickets', sa.Column('size', sa.Integer, "
+        "sa.Computed('length(title)', persisted=True)))"
+    ),
+    "autocommit": (
+        "with op.get_context().autocommit_block():\n"
+        "        op.create_index('ix_bad', 'tickets', ['title'])"
+    ),
+    "wait": "op.execute('LOCK TABLE tickets'); op.execute('SELECT pg_sleep(3)')",
+}
+REVISION = """
+import sqlalchemy as sa
+from alembic import op
+revision = "bad"
+down_revision = "{after}"
+def upgrade() -> None:
+    {statements}
+def downgrade() -> None: ...
+"""
+
+
+def guide_with(folder: Path, statements: str) -> Path:
+    """A copy of the migrations in *folder* with one revision more, after the first."""
+    copy = folder / "migration_guide"
+    shutil.copytree(GUIDE, copy, ignore=shutil.ignore_patterns("__pycache__"))
+    source = REVISION.format(after=FIRST, statements=statements)
+    (copy / "versions" / "bad.py").write_text(source)
+    return copy
+
+
+@pytest.mark.parametrize("fault", BAD)
+def test_a_bad_revision_is_seen(full: str, tmp_path: Path, fault: str) -> None:
+    """Else the test above could not fail."""
+    copy = guide_with(tmp_path, BAD[fault])
+    # The one that refuses NULL fails at last: after it has read them all.
+    fails = pytest.raises(DBAPIError) if fault == "not null" else nullcontext()
+    with writing(full) as writer, watched() as scans, fails:
+        command.upgrade(config(full, copy), "bad")
+    assert writer.refused if fault == "wait" else scans or fault == "not null"
