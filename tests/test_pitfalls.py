@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -11,8 +12,10 @@ from typing import Any
 
 import pytest
 import sqlalchemy
+from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
+from examples.database import create_sync_engine
 from examples.pitfalls._symptom import Raises, Returns
 
 FOLDER = Path(__file__).resolve().parent.parent / "examples" / "pitfalls"
@@ -20,7 +23,7 @@ SLUGS = sorted(path.stem for path in FOLDER.glob("[!_]*.py"))
 LINE = ".".join(sqlalchemy.__version__.split(".")[:2])
 
 
-def check_broken(pitfall: ModuleType | Any, session: Session) -> None:
+def check_broken(pitfall: ModuleType | Any, session: Session | Engine) -> None:
     """The wrong side shows its symptom on the versions that it names, and on no other."""
     symptom = pitfall.SYMPTOM
     shows = LINE in symptom.lines
@@ -35,7 +38,7 @@ def check_broken(pitfall: ModuleType | Any, session: Session) -> None:
         assert pitfall.broken(session) == expected, symptom.told()
 
 
-def check_fixed(pitfall: ModuleType | Any, session: Session) -> None:
+def check_fixed(pitfall: ModuleType | Any, session: Session | Engine) -> None:
     """The right side does not."""
     result = pitfall.fixed(session)
     if isinstance(pitfall.SYMPTOM, Returns):
@@ -46,12 +49,29 @@ def test_there_are_pitfalls() -> None:
     assert len(SLUGS) >= 5
 
 
-@pytest.mark.parametrize("slug", SLUGS)
+def takes(slug: str) -> str:
+    """What ``broken()`` takes: a session that is undone, or an engine where commits are real."""
+    module = importlib.import_module(f"examples.pitfalls.{slug}")
+    (taken,) = inspect.signature(module.broken).parameters
+    return taken
+
+
+@pytest.mark.parametrize("slug", [slug for slug in SLUGS if takes(slug) == "session"])
 @pytest.mark.parametrize("check", [check_broken, check_fixed])
 def test_a_pitfall_is_as_told(
     slug: str, check: Callable[[Any, Session], None], session: Session
 ) -> None:
     check(importlib.import_module(f"examples.pitfalls.{slug}"), session)
+
+
+@pytest.mark.parametrize("slug", [slug for slug in SLUGS if takes(slug) == "engine"])
+@pytest.mark.parametrize("check", [check_broken, check_fixed])
+def test_a_pitfall_of_several_connections_is_as_told(
+    slug: str, check: Callable[[Any, Engine], None], real_commits: str
+) -> None:
+    engine = create_sync_engine(real_commits)
+    check(importlib.import_module(f"examples.pitfalls.{slug}"), engine)
+    engine.dispose()
 
 
 @pytest.mark.parametrize(

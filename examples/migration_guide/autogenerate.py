@@ -120,10 +120,11 @@ def checked_values(table: Table) -> list[tuple[str, str, list[str]]]:
     """Constraint name, column, values of each checked text of the models' *table*."""
     return [
         (rendered_name(item), column.name, column.type.enums)
-        for column in table.columns
-        if isinstance(column.type, Enum) and not column.type.native_enum
         for item in table.constraints
-        if isinstance(item, CheckConstraint) and item.name == column.type.name
+        # SQLAlchemy marks the CHECK that a type brought along; there is no public name for it.
+        if isinstance(item, CheckConstraint) and getattr(item, "_type_bound", False)
+        for column in item.columns
+        if isinstance(column.type, Enum)
     ]
 
 

