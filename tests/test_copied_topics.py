@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from examples.postgres import temporary_database
 from tests.test_layout import EXAMPLES, ROOT, TOPICS
 
 RUN_DEMO = """
@@ -55,6 +56,21 @@ def test_a_copied_topic_runs(topic: str, tmp_path: Path, real_commits: str) -> N
     result = python(["-W", "error", "-c", RUN_DEMO.format(topic=topic), real_commits], tmp_path)
     assert result.returncode == 0, result.stderr
     assert result.stdout.strip(), "the demo told nothing"
+
+
+def test_copied_migrations_run(tmp_path: Path, postgres_url: str) -> None:
+    copy_to_desk(tmp_path)
+    guide = tmp_path / "desk" / "migration_guide"
+    shutil.copytree(EXAMPLES / "migration_guide", guide)
+    # All that the page asks for: one's own package in the imports of env.py.
+    env = guide / "env.py"
+    env.write_text(env.read_text().replace("from examples.", "from desk."))
+    ini = ["-m", "alembic", "-c", "desk/migration_guide/alembic.ini"]
+    with temporary_database(postgres_url) as url, pytest.MonkeyPatch.context() as environment:
+        environment.setenv("DATABASE_URL", url)
+        for command in (["upgrade", "head"], ["check"], ["downgrade", "base"]):
+            result = python([*ini, *command], tmp_path)
+            assert result.returncode == 0, result.stdout + result.stderr
 
 
 def test_copied_topics_type_check(tmp_path: Path) -> None:

@@ -44,12 +44,16 @@ def absolute_imports(source: str) -> set[str]:
 
 def test_there_are_topics() -> None:
     assert {"sessions", "relationships", "advanced_patterns"} <= set(TOPICS)
+    assert {"testing_patterns", "migration_guide"} <= set(FOLDERS)
 
 
-@pytest.mark.parametrize("topic", TOPICS)
+FOLDERS = sorted(path.parent.name for path in EXAMPLES.glob("*/demo.py"))
+
+
+@pytest.mark.parametrize("topic", TOPICS + FOLDERS)
 def test_a_topic_has_its_page_and_its_tests(topic: str) -> None:
     assert (ROOT / "references" / f"{topic.replace('_', '-')}.md").is_file()
-    assert list((ROOT / "tests" / "examples").glob(f"test_{topic}*.py"))
+    assert list((ROOT / "tests" / "examples").glob(f"test_{topic}*"))
 
 
 @pytest.mark.parametrize("topic", TOPICS)

@@ -60,6 +60,17 @@ def pitfall(slug: str) -> None:
     print(f"From [`{path}`](../{path}); see [{module.SOURCE[0]}]({module.SOURCE[1]}).")
 
 
+def pitfall_sides(slug: str) -> None:
+    """Print a pitfall within another page: why, wrong, right; the page has the title.  For cog."""
+    module = importlib.import_module(f"examples.pitfalls.{slug}")
+    why = (module.__doc__ or "").strip().partition("\n\n")[2].strip()
+    path = f"examples/pitfalls/{slug}.py"
+    print(f"{why}\n\n**Wrong**: {module.SYMPTOM.told()}.\n")
+    print(f"```python\n{source_of(path, 'broken')}\n```\n")
+    print(f"**Right**\n\n```python\n{source_of(path, 'fixed')}\n```\n")
+    print(f"From [`{path}`](../{path}).")
+
+
 def run_cog(arguments: list[str]) -> int:
     """Run cog over every page."""
     prologue = "from tools.pages import *"

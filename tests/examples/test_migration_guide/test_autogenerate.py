@@ -261,9 +261,14 @@ def test_a_rename_is_a_drop_and_an_add(connection: sa.Connection) -> None:
     sa.Table("paint", metadata, sa.Column("color", sa.Text))
     found = compare_metadata(context_of(connection, metadata), metadata)
     assert [change[0] for change in found] == ["add_column", "remove_column"]
+    context = context_of(connection, metadata)
+    Operations(context).alter_column("paint", "colour", new_column_name="color")
+    assert compare_metadata(context, metadata) == []
 
 
-def test_a_sequence_is_not_seen(connection: sa.Connection) -> None:
+def test_sequences_views_and_functions_are_not_seen(connection: sa.Connection) -> None:
+    connection.execute(sa.text("CREATE VIEW stray AS SELECT 1 AS one"))
+    connection.execute(sa.text("CREATE FUNCTION one() RETURNS int LANGUAGE sql RETURN 1"))
     metadata = sa.MetaData()
     sa.Sequence("numbers", metadata=metadata)
     assert compare_metadata(context_of(connection, metadata), metadata) == []

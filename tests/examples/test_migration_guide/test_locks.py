@@ -15,22 +15,24 @@ from typing import Any
 import psycopg
 import pytest
 from alembic import command
-from sqlalchemy import Connection, Engine, event
+from sqlalchemy import Connection, Engine, event, text
 from sqlalchemy.exc import DBAPIError
 
+from examples.database import create_sync_engine
 from examples.migration_guide.checks import HERE, alembic_config
 from tests.examples.test_migration_guide.desk import FIRST, REVISIONS
 
 # The modes that conflict with ROW EXCLUSIVE, which every INSERT, UPDATE and DELETE takes
-# (PostgreSQL, "Explicit Locking"), and the rows that this transaction read under them.
+# (PostgreSQL, "Explicit Locking"), on tables of which this backend has read so many rows.
 SCANNED = """
-SELECT c.relname, l.mode, s.seq_tup_read
+SELECT c.relname || ' under ' || l.mode, s.seq_tup_read
 FROM pg_locks AS l
 JOIN pg_class AS c ON c.oid = l.relation
 JOIN pg_stat_xact_user_tables AS s ON s.relid = c.oid
-WHERE l.pid = pg_backend_pid() AND s.seq_tup_read > 1000
+WHERE l.pid = pg_backend_pid()
     AND l.mode IN ('ShareLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock')
 """
+READ = "SELECT relname, seq_tup_read FROM pg_stat_xact_user_tables"
 # What may run outside a transaction, where the locks are gone before one can look at them.
 HARMLESS = re.compile(
     r"\s*(SET|RESET|SELECT|(CREATE|DROP) INDEX CONCURRENTLY|ALTER TABLE \w+ VALIDATE|DO"
@@ -47,6 +49,13 @@ def watched() -> Iterator[list[str]]:
     The writers of these tests speak to psycopg: they are not watched.
     """
     found: list[str] = []
+    before: dict[str, int] = {}
+
+    def note(connection: Connection, _: Any, statement: str, *more: Any) -> None:
+        del statement, more
+        # The counters hold what earlier transactions read, until PostgreSQL passes them on.
+        driver: Any = connection.connection.driver_connection
+        before.update(driver.execute(READ).fetchall())
 
     def look(connection: Connection, _: Any, statement: str, *more: Any) -> None:
         del more
@@ -55,13 +64,16 @@ def watched() -> Iterator[list[str]]:
             if not HARMLESS.match(statement):
                 found.append(f"outside a transaction: {statement}")
             return
-        rows = driver.execute(SCANNED).fetchall()
-        found.extend(f"{table} under {mode}: {statement}" for table, mode, _ in rows)
+        for what, read in driver.execute(SCANNED).fetchall():
+            if read - before.get(what.partition(" ")[0], 0) > 1000:
+                found.append(f"{what}: {statement}")
 
+    event.listen(Engine, "before_cursor_execute", note)
     event.listen(Engine, "after_cursor_execute", look)
     try:
         yield found
     finally:
+        event.remove(Engine, "before_cursor_execute", note)
         event.remove(Engine, "after_cursor_execute", look)
 
 
@@ -181,3 +193,27 @@ def test_a_bad_revision_is_seen(full: str, tmp_path: Path, fault: str) -> None:
     with writing(full) as writer, watched() as scans, fails:
         command.upgrade(alembic_config(full, copy), "bad")
     assert writer.refused if fault == "wait" else scans or fault == "not null"
+
+
+@pytest.mark.parametrize(
+    ("last", "scans"),
+    [
+        (["ALTER assignee_id SET NOT NULL", "DROP CONSTRAINT assigned"], False),
+        # In one statement the CHECK goes first, and with it the proof.
+        (["ALTER assignee_id SET NOT NULL, DROP CONSTRAINT assigned"], True),
+    ],
+)
+def test_the_recipe_for_not_null(full: str, last: list[str], scans: bool) -> None:
+    engine = create_sync_engine(full)
+    steps = (
+        "ALTER TABLE tickets ADD CONSTRAINT assigned CHECK (assignee_id IS NOT NULL) NOT VALID",
+        "UPDATE tickets SET assignee_id = creator_id WHERE assignee_id IS NULL",
+        "ALTER TABLE tickets VALIDATE CONSTRAINT assigned",
+        *(f"ALTER TABLE tickets {step}" for step in last),
+    )
+    with watched() as found:
+        for step in steps:
+            with engine.begin() as connection:
+                connection.execute(text(step))
+    engine.dispose()
+    assert bool(found) == scans
