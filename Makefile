@@ -5,24 +5,32 @@ PYTHON ?= python3
 RUN := .venv/bin/python
 MODULES := $(wildcard scripts/*-*.py)
 
-.PHONY: help setup demo test lint format types pages check-pages skill site wheel ci constraints clean
+.PHONY: help setup demo test test-2.0 test-2.0-lowest lint format types pages check-pages skill site wheel ci constraints clean
 
 help: ## List the targets
-	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
+	@grep -E '^[a-z0-9.-]+:.*## ' Makefile | sed -E 's/^([a-z0-9.-]+):.*## /\1\t/' | expand -t 17
 
 setup: ## Make the environment .venv (the other targets do it by themselves)
 	@$(PYTHON) tools/bootstrap.py
 
-demo: setup ## Run every example on a throw-away PostgreSQL (names: make demo DEMO="sessions")
+demo: setup ## Run every example on a throw-away PostgreSQL (make demo DEMO="sessions --sql")
 	@$(RUN) -m examples $(DEMO)
 
 test: setup ## Run the test suite, all drivers, on a throw-away PostgreSQL
-	@$(RUN) -m pytest -q -n auto --maxprocesses 8 $(TESTS)
+	@$(RUN) -m pytest -n auto --maxprocesses 8 $(TESTS)
+
+test-2.0: ## The same on the newest SQLAlchemy 2.0
+	@$(PYTHON) tools/bootstrap.py --line 2.0
+	@.venv-2.0/bin/python -m pytest -n auto --maxprocesses 8 $(TESTS)
+
+test-2.0-lowest: ## The same on the lowest
+	@$(PYTHON) tools/bootstrap.py --line 2.0-lowest
+	@.venv-2.0-lowest/bin/python -m pytest -n auto --maxprocesses 8 $(TESTS)
 
 lint: setup ## Ruff, ShellCheck
 	@$(RUN) -m ruff check .
 	@$(RUN) -m ruff format --check .
-	@.venv/bin/shellcheck .ci/run
+	@.venv/bin/shellcheck .ci/*
 
 types: setup ## mypy --strict and pyright
 	@$(RUN) -m mypy
@@ -54,4 +62,4 @@ constraints: setup ## Renew the pins of both SQLAlchemy lines
 	@$(RUN) tools/constraints.py
 
 clean: ## Remove what the targets made
-	rm -rf .venv .venv-2.0 .venv.lock .venv-2.0.lock build dist site .mypy_cache .ruff_cache .pytest_cache
+	rm -rf .venv .venv-2.0* .venv.lock build dist site .mypy_cache .ruff_cache .pytest_cache

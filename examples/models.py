@@ -214,11 +214,10 @@ class Ticket(Timestamps, Base):
             text("created_at DESC"),
             text("id DESC"),
         ),
-        # The agent's queue: what is open, by priority and age. Small: most tickets are done.
+        # The agent's queue: what is open, oldest first. Small: most tickets are done.
         Index(
             "ix_tickets_open_queue",
             "assignee_id",
-            "priority",
             "created_at",
             postgresql_where=text("deleted_at IS NULL AND resolved_at IS NULL"),
         ),

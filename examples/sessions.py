@@ -70,8 +70,11 @@ def get_or_create_user(session: Session, *, email: str, full_name: str) -> tuple
             user = User(email=email, full_name=full_name, password_hash="!")
             session.add(user)
     except IntegrityError:
-        # Somebody was faster. READ COMMITTED sees their row now; a missing one is another error.
-        return session.scalars(find_user(email)).one(), False
+        # Somebody was faster, and READ COMMITTED sees their row now; or it is another error.
+        user = session.scalars(find_user(email)).one_or_none()
+        if user is None:
+            raise
+        return user, False
     return user, True
 
 
@@ -87,7 +90,10 @@ async def async_get_or_create_user(
             user = User(email=email, full_name=full_name, password_hash="!")
             session.add(user)
     except IntegrityError:
-        return (await session.scalars(find_user(email))).one(), False
+        user = (await session.scalars(find_user(email))).one_or_none()
+        if user is None:
+            raise
+        return user, False
     return user, True
 
 

@@ -83,6 +83,13 @@ def plain_url(url: str) -> str:
             "expected: postgresql://user:password@host:port/database\n"
             "try: --provider embedded, for a server that needs no URL"
         )
+    if re.match("[^/?#]*@[^/?#]*@", rest):
+        # libpq would take the host to begin at the first, and show the rest of the password.
+        raise StartError(
+            "received a database URL with more than one @.\n"
+            "expected: one, before the host\n"
+            "try: %40 for each @ of the password"
+        )
     return f"postgresql://{rest}"
 
 
@@ -886,7 +893,13 @@ def wait(parent: int) -> None:
     while os.getppid() == parent:
         readable, _, _ = select.select([0], [], [], POLL_SECONDS)
         if readable and not os.read(0, 4096):
+            print("postgresql: standard input is closed: stopping", file=sys.stderr)
             return
+
+
+def without_folder(path: str, folder: Path) -> str:
+    """*path* as PATH has it, without *folder*."""
+    return os.pathsep.join(part for part in path.split(os.pathsep) if Path(part) != folder)
 
 
 def execute(command: list[str], server: Server, parent: int) -> int:
@@ -895,8 +908,12 @@ def execute(command: list[str], server: Server, parent: int) -> int:
     for name in ("PGHOST", "PGPORT", "PGUSER", "PGPASSWORD", "PGDATABASE", "PGSERVICE"):
         environment.pop(name, None)
     environment |= libpq_environment(server.url)
+    if "environments-v" in sys.prefix:
+        # uv run made an environment for this file alone; the command belongs to the user's.
+        environment["PATH"] = without_folder(environment.get("PATH", ""), Path(sys.prefix, "bin"))
+        environment.pop("VIRTUAL_ENV", None)
     if server.bin_dir:
-        environment["PATH"] = os.pathsep.join([str(server.bin_dir), os.environ.get("PATH", "")])
+        environment["PATH"] = os.pathsep.join([str(server.bin_dir), environment.get("PATH", "")])
     print(f"postgresql: provider {server.provider}, version {server.version}", file=sys.stderr)
     try:
         process = subprocess.Popen(command, env=environment)

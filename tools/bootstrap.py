@@ -1,6 +1,6 @@
 """Make the project's own environment in ``.venv``, once, whoever asks first.
 
-``python3 tools/bootstrap.py [--line 2.0] [extra …]`` installs the packages of ``pyproject.toml``
+``python3 tools/bootstrap.py [--line LINE] [extra …]`` installs the packages of ``pyproject.toml``
 under the pins of ``constraints/LINE.txt``.  uv does it where it is on the PATH; else pip fetches uv
 into the environment.  A stamp holds the hash of what was asked, so that a second run needs neither
 network nor time; a lock makes two runs at once queue up.
@@ -62,7 +62,8 @@ def run(command: list[str]) -> None:
 def main() -> int:
     """Exit 0 with the environment in place, 2 with one clear message otherwise."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--line", default="2.1", choices=["2.1", "2.0"], help="SQLAlchemy line")
+    lines = sorted(path.stem for path in (ROOT / "constraints").glob("*.txt"))
+    parser.add_argument("--line", default="2.1", choices=lines, help="SQLAlchemy line")
     parser.add_argument("extras", nargs="*", default=EXTRAS, help="default: all")
     options = parser.parse_args()
     if tuple(sys.version_info) < OLDEST:

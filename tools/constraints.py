@@ -8,7 +8,12 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-LINES = {"2.1": "sqlalchemy>=2.1,<2.2", "2.0": "sqlalchemy>=2.0,<2.1"}
+LINES = {
+    "2.1": "sqlalchemy>=2.1,<2.2",
+    "2.0": "sqlalchemy>=2.0,<2.1",
+    # The lowest that pyproject.toml allows.
+    "2.0-lowest": "sqlalchemy==2.0.36",
+}
 
 
 def main() -> int:

@@ -14,7 +14,8 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 from typing import Any
 
 import pytest
@@ -23,13 +24,18 @@ from sqlalchemy import Engine
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 from sqlalchemy.orm import Session
 
-from ..database import create_asyncio_engine, create_sync_engine
+from ..database import AsyncDriver, SyncDriver, create_asyncio_engine, create_sync_engine
 from ..models import Base
 from ..postgres import PostgresError, postgres_server, temporary_database
 from .isolation import isolated_async_session, isolated_session
 
-SYNC_DRIVERS = ("psycopg", "psycopg2")
-ASYNC_DRIVERS = ("asyncpg", "psycopg")
+# A test runs once a driver that is installed; psycopg always is, since postgres.py needs it.
+SYNC_DRIVERS: list[SyncDriver] = ["psycopg"]
+ASYNC_DRIVERS: list[AsyncDriver] = ["psycopg"]
+if find_spec("psycopg2"):
+    SYNC_DRIVERS.append("psycopg2")
+if find_spec("asyncpg"):
+    ASYNC_DRIVERS.append("asyncpg")
 FACTS = pytest.StashKey[dict[str, str]]()
 OPEN = pytest.StashKey[ExitStack]()
 
@@ -106,8 +112,16 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
     packages = ("sqlalchemy", "asyncpg", "psycopg", "psycopg2-binary")
     return [
         f"postgresql: provider {facts['provider']}, version {facts['version']}",
-        ", ".join(f"{name} {version(name)}" for name in packages),
+        ", ".join(f"{name} {installed(name)}" for name in packages),
     ]
+
+
+def installed(package: str) -> str:
+    """The version of *package*, or that it is missing."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "(not installed)"
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -154,9 +168,9 @@ def real_commits(postgres_url: str, template_name: str) -> Iterator[str]:
 @pytest.fixture(scope="session")
 def engines(database_url: str) -> Iterator[dict[str, Engine]]:
     """One engine a sync driver."""
-    made = {
-        "psycopg": create_sync_engine(database_url, driver="psycopg", hide_parameters=False),
-        "psycopg2": create_sync_engine(database_url, driver="psycopg2", hide_parameters=False),
+    made: dict[str, Engine] = {
+        driver: create_sync_engine(database_url, driver=driver, hide_parameters=False)
+        for driver in SYNC_DRIVERS
     }
     yield made
     for engine in made.values():
@@ -166,9 +180,9 @@ def engines(database_url: str) -> Iterator[dict[str, Engine]]:
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def async_engines(database_url: str) -> AsyncIterator[dict[str, AsyncEngine]]:
     """One engine an async driver, on the run's one event loop."""
-    made = {
-        "asyncpg": create_asyncio_engine(database_url, driver="asyncpg", hide_parameters=False),
-        "psycopg": create_asyncio_engine(database_url, driver="psycopg", hide_parameters=False),
+    made: dict[str, AsyncEngine] = {
+        driver: create_asyncio_engine(database_url, driver=driver, hide_parameters=False)
+        for driver in ASYNC_DRIVERS
     }
     yield made
     for engine in made.values():

@@ -30,6 +30,7 @@ from examples.database import (
 )
 from examples.models import Organization
 from examples.testing_patterns.factories import make_organization
+from tests.test_upgrading import SA_21
 
 FORMS = [
     "postgres://u:p%25%40@127.0.0.1:5432/db",
@@ -50,7 +51,11 @@ def test_every_form_is_one_url(form: str, driver: Driver) -> None:
 words = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1)
 
 
-@given(user=words, password=words, database=words, driver=st.sampled_from(DRIVERS))
+# 2.0 takes the database of a URL literally: what 2.1 quotes would be a query there.
+plain = words if SA_21 else st.text(st.characters(categories=["L", "N"]), min_size=1)
+
+
+@given(user=words, password=words, database=plain, driver=st.sampled_from(DRIVERS))
 def test_any_characters_survive(user: str, password: str, database: str, driver: Driver) -> None:
     given_url = URL.create("postgresql", user, password, "127.0.0.1", 5432, database)
     url = normalize_url(given_url.render_as_string(hide_password=False), driver)

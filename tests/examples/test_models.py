@@ -390,6 +390,34 @@ def test_a_month_has_its_partition(session: Session, month: date, name: str, bou
     assert where == name
 
 
+def test_a_month_that_the_default_partition_holds_is_moved(session: Session) -> None:
+    """The steps that the page names."""
+    month = audit_partition_ddl(date(2026, 3, 1))
+    session.execute(
+        text(
+            "INSERT INTO audit_log (created_at, table_name, record_id, action) "
+            "VALUES ('2026-03-05', 'tickets', 1, 'INSERT')"
+        )
+    )
+    with (
+        pytest.raises(IntegrityError, match="updated partition constraint for default partition"),
+        session.begin_nested(),
+    ):
+        session.execute(text(month))
+    for step in (
+        "ALTER TABLE audit_log DETACH PARTITION audit_log_default",
+        month,
+        "WITH moved AS (DELETE FROM audit_log_default WHERE created_at >= '2026-03-01' "
+        "AND created_at < '2026-04-01' RETURNING *) "
+        "INSERT INTO audit_log OVERRIDING SYSTEM VALUE SELECT * FROM moved",
+        "ALTER TABLE audit_log ATTACH PARTITION audit_log_default DEFAULT",
+    ):
+        session.execute(text(step))
+    assert session.scalar(text("SELECT tableoid::regclass::text FROM audit_log")) == (
+        "audit_log_2026_03"
+    )
+
+
 def test_a_native_type_cannot_use_a_value_that_it_just_got(real_commits: str) -> None:
     engine = create_sync_engine(real_commits)
     with engine.begin() as connection:

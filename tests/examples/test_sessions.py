@@ -84,6 +84,17 @@ def test_a_lost_race_leaves_the_callers_transaction_alive(
     assert count(session, User) == 2
 
 
+def test_another_error_is_told_as_it_is(session: Session) -> None:
+    with pytest.raises(IntegrityError, match="ck_users_email_format"):
+        get_or_create_user(session, email="nobody", full_name="Nobody")
+
+
+@pytest.mark.asyncio
+async def test_another_error_is_told_as_it_is_async(async_session: AsyncSession) -> None:
+    with pytest.raises(IntegrityError, match="ck_users_email_format"):
+        await async_get_or_create_user(async_session, email="nobody", full_name="Nobody")
+
+
 @pytest.mark.asyncio
 async def test_get_or_create_async(async_session: AsyncSession) -> None:
     first, made = await async_get_or_create_user(

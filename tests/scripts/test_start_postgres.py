@@ -9,7 +9,9 @@ import shutil
 import signal
 import subprocess
 import sys
+import sysconfig
 import time
+import venv
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -223,6 +225,7 @@ def test_a_kept_cluster_is_found_again(room: Path) -> None:
         (["--database-url", "postgresql://u:hunter2@127.0.0.1:1/x"], {}, "Connection refused"),
         (["--database-url", "mysql://u:hunter2@127.0.0.1/x"], {}, "expected: postgresql://"),
         (["--provider", "url"], {}, "no URL"),
+        (["--database-url", "postgresql://u:hun@ter2@127.0.0.1/x"], {}, "%40 for each @"),
         (["--provider", "embedded", "--version", "9"], {}, "gives PostgreSQL 18"),
         (["--version", "new"], {}, "a major version"),
         (["--provider", "embedded", "--extension", "no_such"], {}, "--extension no_such"),
@@ -253,6 +256,7 @@ def test_errors_are_clear(room: Path, arguments: list[str], env: dict[str, str],
     assert "try: " in result.stderr
     assert "Traceback" not in result.stderr
     assert "hunter2" not in result.stderr + result.stdout
+    assert "ter2" not in result.stderr
     assert result.stdout == ""
 
 
@@ -326,3 +330,32 @@ def test_a_full_disk_is_told(room: Path) -> None:
     assert "room on the disk" in result.stderr
     assert "Traceback" not in result.stderr
     assert states(room) == []
+
+
+def test_without_exec_the_end_of_its_input_is_told(room: Path) -> None:
+    result = run(room, "--provider", "embedded", stdin=subprocess.DEVNULL)
+    assert result.returncode == 0
+    assert "standard input is closed: stopping" in result.stderr
+
+
+def test_the_command_runs_in_the_users_environment_not_in_the_scripts(room: Path) -> None:
+    """As under ``uv run``, which makes an environment for the script alone."""
+    made = room / "environments-v2" / "start-postgres-0"
+    venv.create(made, symlinks=True, with_pip=False)
+    packages = made / "lib" / f"python{sys.version_info[0]}.{sys.version_info[1]}" / "site-packages"
+    (packages / "ours.pth").write_text(sysconfig.get_path("purelib"))
+    inherited = environment(room, VIRTUAL_ENV=str(made))
+    inherited["PATH"] = f"{made / 'bin'}:{inherited['PATH']}"
+    result = subprocess.run(
+        [
+            *(str(made / "bin" / "python"), str(SCRIPT), "--provider", "embedded", "--exec"),
+            *("sh", "-c", 'command -v python3; echo "${VIRTUAL_ENV-none}"'),
+        ],
+        env=inherited,
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    python, active = result.stdout.splitlines()
+    assert not python.startswith(str(made))
+    assert active == "none"

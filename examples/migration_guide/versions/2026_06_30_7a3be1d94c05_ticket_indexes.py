@@ -21,7 +21,7 @@ INDEXES: dict[str, tuple[list[str | sa.TextClause], dict[str, Any]]] = {
     "ix_tickets_updated_by_id": (["updated_by_id"], {}),
     "ix_tickets_created_at_id": ([sa.text("created_at DESC"), sa.text("id DESC")], {}),
     "ix_tickets_open_queue": (
-        ["assignee_id", "priority", "created_at"],
+        ["assignee_id", "created_at"],
         {"postgresql_where": sa.text("deleted_at IS NULL AND resolved_at IS NULL")},
     ),
     "ix_tickets_search_vector": (["search_vector"], {"postgresql_using": "gin"}),

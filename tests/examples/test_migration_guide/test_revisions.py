@@ -179,7 +179,7 @@ def test_a_broken_index_build_is_repeated(empty: str) -> None:
                 )
             ).one()
             assert row[0]
-            assert "priority" in row[1]
+            assert "created_at" in row[1]
 
 
 def test_the_application_runs_on_the_migrated_schema(migrated: Engine) -> None:
