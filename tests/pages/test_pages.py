@@ -118,6 +118,11 @@ def test_a_page_says_when_to_read_it(page: Path) -> None:
 
 
 @pytest.mark.parametrize("page", REFERENCES, ids=lambda page: page.name)
+def test_the_site_names_every_page(page: Path) -> None:
+    assert f": {page.name}\n" in (ROOT / "mkdocs.yml").read_text()
+
+
+@pytest.mark.parametrize("page", REFERENCES, ids=lambda page: page.name)
 def test_the_skill_routes_to_every_page(page: Path) -> None:
     assert f"(references/{page.name})" in (ROOT / "SKILL.md").read_text()
 
