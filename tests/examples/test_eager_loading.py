@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import gc
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
-from sqlalchemy import Engine, select, text
-from sqlalchemy.exc import InvalidRequestError, MissingGreenlet
+from sqlalchemy import Engine, Select, select, text
+from sqlalchemy.exc import InvalidRequestError, MissingGreenlet, StatementError
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Session, joinedload, raiseload, selectinload
 
@@ -103,7 +103,8 @@ async def test_a_page_under_asyncio(async_session: AsyncSession) -> None:
         tickets = await async_load_page(async_session, 10)
         assert [len(ticket.tags) for ticket in tickets] == [TAGS] * TICKETS
         assert all(ticket.creator.full_name for ticket in tickets)
-    with pytest.raises(MissingGreenlet):
+    # Some drivers' errors are wrapped once more.
+    with pytest.raises((MissingGreenlet, StatementError), match="greenlet_spawn"):
         _ = tickets[0].description
 
 
@@ -126,8 +127,9 @@ def test_two_joins_multiply(session: Session, ids: list[int]) -> None:
 
 
 @pytest.mark.parametrize("statement", [tickets_by_selects, tickets_by_subqueries])
-def test_a_statement_a_collection(session: Session, ids: list[int], statement: object) -> None:
-    assert callable(statement)
+def test_a_statement_a_collection(
+    session: Session, ids: list[int], statement: Callable[[list[int]], Select[Ticket]]
+) -> None:
     with assert_statements(session, exactly=3):
         tickets = session.scalars(statement(ids)).all()
     assert [len(ticket.comments) for ticket in tickets] == [COMMENTS] * TICKETS
