@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from sqlalchemy import CompoundSelect
 
 from examples.postgres import temporary_database
 from tests.test_layout import EXAMPLES, ROOT, TOPICS
@@ -83,7 +84,11 @@ def test_copied_topics_type_check(tmp_path: Path) -> None:
     copy_to_desk(tmp_path, *TOPICS)
     if not SA_21:
         for path in (tmp_path / "desk").glob("*.py"):
-            path.write_text(STATEMENT.sub(r"\1[tuple[\2]]", path.read_text()))
+            source = STATEMENT.sub(r"\1[tuple[\2]]", path.read_text())
+            if not hasattr(CompoundSelect, "__orig_bases__"):
+                # The lowest that is supported: it has no type parameter yet.
+                source = re.sub(r"CompoundSelect\[tuple\[[^\]]*\]\]", "CompoundSelect", source)
+            path.write_text(source)
     cache = ROOT / ".mypy_cache"
     result = python(
         ["-m", "mypy", "--strict", "--config-file=", f"--cache-dir={cache}", "-p", "desk"], tmp_path
