@@ -21,7 +21,7 @@ from typing import Any
 
 from alembic import context
 from alembic.util import CommandError
-from sqlalchemy import URL, Connection, MetaData, text
+from sqlalchemy import URL, Connection, Engine, MetaData, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.schema import SchemaItem
@@ -69,15 +69,18 @@ class MigrationSettings:
                     "or 2s; try leaving it out"
                 )
             found[name] = value
-        for name, kind in (("lock_attempts", int), ("deployment_wait", float)):
+        for name, kind, least in (("lock_attempts", int, 1), ("deployment_wait", float, 0)):
             value = given.get(name.replace("_", "-"), str(getattr(plain, name)))
             try:
                 found[name] = kind(value)
             except ValueError:
+                found[name] = least - 1
+            # Written so that NaN is refused as well.
+            if not found[name] >= least:
                 raise CommandError(
-                    f"received -x {name.replace('_', '-')}={value}; expected a number; "
-                    "try leaving it out"
-                ) from None
+                    f"received -x {name.replace('_', '-')}={value}; expected a number from "
+                    f"{least}; try leaving it out"
+                )
         return cls(**found)
 
 
@@ -99,19 +102,43 @@ def run_migrations(metadata: MetaData) -> None:
             engine = create_asyncio_engine(url, pool=unpooled)
             asyncio.run(migrate_async(metadata, settings, engine))
         else:
-            with create_sync_engine(url, driver=driver, pool=unpooled).connect() as connection:
+            with connect(create_sync_engine(url, driver=driver, pool=unpooled)) as connection:
                 migrate(metadata, settings, connection)
     except DatabaseUrlError as error:
         raise CommandError(str(error)) from None
+
+
+def connect(engine: Engine) -> Connection:
+    """A connection, or the driver's reason as a ``CommandError``."""
+    try:
+        return engine.connect()
+    except DBAPIError as error:
+        raise unreachable(engine.url, error) from None
+
+
+def unreachable(url: URL, error: Exception) -> CommandError:
+    """That nobody answers at *url*, which is shown without its password."""
+    shown = url.difference_update_query(["options"]).render_as_string(hide_password=True)
+    reason = " ".join(str(getattr(error, "orig", error)).split())
+    return CommandError(
+        f"received the database URL {shown}, and it failed: {reason}; "
+        "expected a PostgreSQL that answers there; try: psql with the same URL"
+    )
 
 
 async def migrate_async(
     metadata: MetaData, settings: MigrationSettings, engine: AsyncEngine
 ) -> None:
     """The same through an async driver: Alembic itself runs in SQLAlchemy's greenlet."""
-    async with engine.connect() as connection:
+    try:
+        connection = await engine.connect()
+    except Exception as error:  # on SQLAlchemy 2.0 the driver's own come through as they are
+        raise unreachable(engine.url, error) from None
+    try:
         await connection.run_sync(lambda sync: migrate(metadata, settings, sync))
-    await engine.dispose()
+    finally:
+        await connection.close()
+        await engine.dispose()
 
 
 def migrate(metadata: MetaData, settings: MigrationSettings, connection: Connection) -> None:
@@ -184,7 +211,7 @@ def configure(metadata: MetaData, connection: Connection) -> None:
 
 def partition_filter(connection: Connection) -> Callable[..., bool]:
     """An ``include_object`` that passes over partitions: they come and go without a revision."""
-    names = text("SELECT oid::regclass::text FROM pg_class WHERE relispartition AND relkind = 'r'")
+    names = text("SELECT relname FROM pg_class WHERE relispartition AND relkind IN ('r', 'p')")
     partitions = set(connection.scalars(names))
 
     def include(

@@ -93,6 +93,15 @@ def test_the_command_takes_a_password_with_a_percent_sign(empty: str, postgres_u
         ("postgresql+asyncpg://u:hunter2@127.0.0.1/x?sslrootcert=x", [], "asyncpg has no counterp"),
         ("postgresql://127.0.0.1:1/x", ["-x", "lock-timeout=soon"], "expected a time such as"),
         ("postgresql://127.0.0.1:1/x", ["-x", "lock-attempts=few"], "expected a number"),
+        ("postgresql://127.0.0.1:1/x", ["-x", "lock-attempts=0"], "expected a number from 1"),
+        ("postgresql://127.0.0.1:1/x", ["-x", "deployment-wait=nan"], "expected a number from 0"),
+        (
+            "postgresql://u:hunter2@127.0.0.1:1/x",
+            [],
+            "received the database URL",
+        ),
+        ("postgresql+psycopg2://u:hunter2@127.0.0.1:1/x", [], "Connection refused"),
+        ("postgresql+asyncpg://u:hunter2@127.0.0.1:1/x", [], "expected a PostgreSQL that answers"),
     ],
 )
 def test_errors_are_clear(url: str | None, arguments: list[str], said: str) -> None:
