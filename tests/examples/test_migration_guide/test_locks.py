@@ -20,6 +20,12 @@ from sqlalchemy.exc import DBAPIError
 
 from examples.database import create_sync_engine
 from examples.migration_guide.checks import HERE, alembic_config
+from examples.pitfalls.two_tables_one_migration import (
+    COMMENTS,
+    TICKETS,
+    a_ticket,
+    somebody_comments,
+)
 from tests.examples.test_migration_guide.desk import FIRST, REVISIONS
 
 # The modes that conflict with ROW EXCLUSIVE, which every INSERT, UPDATE and DELETE takes
@@ -143,6 +149,20 @@ def test_writers_go_on_while_each_revision_runs(full: str) -> None:
     assert writer.refused == []
     assert scans == []
     assert REVISIONS[0] == FIRST
+
+
+def test_in_a_deadlock_the_migration_gives_way(real_commits: str) -> None:
+    """With a ``lock_timeout`` below ``deadlock_timeout``; the pitfall shows what comes without."""
+    writers = create_sync_engine(real_commits)
+    deployer = create_sync_engine(f"{real_commits}?options=-c%20lock_timeout%3D300ms")
+    ticket = a_ticket(writers)
+    with pytest.raises(DBAPIError, match="lock timeout"), deployer.begin() as migration:  # noqa: PT012
+        migration.execute(TICKETS)
+        writer = somebody_comments(writers, ticket)
+        migration.execute(COMMENTS)
+    writer.result(timeout=10)
+    writers.dispose()
+    deployer.dispose()
 
 
 BAD = {
