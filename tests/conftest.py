@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+import psycopg
 import pytest
+from psycopg import sql
+from sqlalchemy import Engine
 
 pytest_plugins = [
     "examples.testing_patterns.plugin",
@@ -22,3 +27,50 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     left_out = [item for item in items if item.get_closest_marker("container")]
     config.hook.pytest_deselected(items=left_out)
     items[:] = [item for item in items if item not in left_out]
+
+
+@pytest.fixture(scope="session")
+def large_desk(postgres_url: str, template_name: str) -> Iterator[Engine]:
+    """100,000 tickets, analysed, for plans and aggregates.  Read only: all workers share it."""
+    from examples.database import create_sync_engine
+    from examples.testing_patterns.large_desk import fill_desk
+
+    name = large_desk_name(template_name)
+    engine = create_sync_engine(f"{postgres_url.rpartition('/')[0]}/{name}")
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        # The first worker to come makes it; the others wait here.
+        connection.execute("SELECT pg_advisory_lock(hashtext(%s))", [name])
+        known = connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [name])
+        if known.fetchone() is None:
+            create = sql.SQL("CREATE DATABASE {} TEMPLATE {}")
+            connection.execute(create.format(sql.Identifier(name), sql.Identifier(template_name)))
+            try:
+                fill_desk(engine)
+            except BaseException:
+                engine.dispose()
+                drop_large_desk(postgres_url, template_name)
+                raise
+    yield engine
+    engine.dispose()
+
+
+def large_desk_name(template_name: str) -> str:
+    """The database of this run that holds the large desk."""
+    return f"{template_name}_large"
+
+
+def drop_large_desk(postgres_url: str, template_name: str) -> None:
+    """Remove it where it was made."""
+    drop = sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)")
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        connection.execute(drop.format(sql.Identifier(large_desk_name(template_name))))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Leave nothing on a server that was there before: the controller drops the large desk."""
+    from examples.testing_patterns.plugin import FACTS, database_name
+
+    facts = config.stash.get(FACTS, None)
+    if facts and not hasattr(config, "workerinput"):
+        drop_large_desk(facts["url"], database_name(facts["template"]))
