@@ -227,7 +227,8 @@ class Ticket(Timestamps, Base):
 
     id: Mapped[int] = mapped_column(Identity(), primary_key=True)
     ticket_number: Mapped[str] = mapped_column(
-        server_default=text("'TCK-' || lpad(nextval('ticket_numbers')::text, 6, '0')")
+        # Six digits and up. lpad() would cut the millionth to TCK-100000, which is taken.
+        server_default=text("'TCK-' || to_char(nextval('ticket_numbers'), 'FM9999999999999000000')")
     )
     title: Mapped[str]
     description: Mapped[str]

@@ -281,6 +281,25 @@ def test_email_is_unique_regardless_of_case(session: Session) -> None:
         session.flush()
 
 
+def test_the_millionth_ticket_has_a_number_of_its_own(real_commits: str) -> None:
+    """``lpad(…, 6, '0')`` pads, and cuts: TCK-1000000 would have been TCK-100000 once more."""
+    engine = create_sync_engine(real_commits)
+    with Session(engine) as session:
+        for start, number in ((100_000, "TCK-100000"), (1_000_000, "TCK-1000000")):
+            session.execute(select(func.setval("ticket_numbers", start, False)))
+            ticket = make_ticket()
+            session.add(ticket)
+            session.flush()
+            assert ticket.ticket_number == number
+        assert session.scalar(text("SELECT lpad('1000000', 6, '0')")) == "100000"
+        session.execute(select(func.setval("ticket_numbers", 2**63 - 1, False)))
+        last = make_ticket()
+        session.add(last)
+        session.flush()
+        assert last.ticket_number == f"TCK-{2**63 - 1}"
+    engine.dispose()
+
+
 def test_a_number_is_free_again_after_a_soft_delete(session: Session) -> None:
     first = make_ticket(ticket_number="A-1")
     session.add(first)

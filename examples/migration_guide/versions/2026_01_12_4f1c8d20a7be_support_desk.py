@@ -94,7 +94,9 @@ def create_tickets() -> None:
         sa.Column(
             "ticket_number",
             sa.Text,
-            server_default=sa.text("'TCK-' || lpad(nextval('ticket_numbers')::text, 6, '0')"),
+            server_default=sa.text(
+                "'TCK-' || to_char(nextval('ticket_numbers'), 'FM9999999999999000000')"
+            ),
             nullable=False,
         ),
         sa.Column("title", sa.Text, nullable=False),
