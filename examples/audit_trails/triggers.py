@@ -26,6 +26,8 @@ SETTINGS = (
     # The plan is made once a connection, from the first statement's row or two, and kept.  Nested
     # loops over the 20,000 rows of a later statement would be 400 million comparisons.
     "enable_nestloop = off",
+    # Else, once a plan is made for many rows, each single row after it is planned anew.
+    "plan_cache_mode = force_generic_plan",
 )
 INSERT = "INSERT INTO {log} (created_at, table_name, record_id, action, user_id, changes)\n    "
 EVENTS = {

@@ -6,6 +6,7 @@ import asyncio
 import io
 import json
 import logging
+import re
 import secrets
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -387,6 +388,7 @@ def test_a_setting_of_the_session_leaks_into_the_next_request(
             assert last(session, ticket).user_id == (None if local else 7)
 
 
+@pytest.mark.concurrent
 @pytest.mark.parametrize("driver", SYNC_DRIVERS)
 def test_requests_on_one_pool_do_not_mix(real_commits: str, driver: Any) -> None:
     """40 requests, six threads, three connections; a third names nobody, some roll back."""
@@ -420,6 +422,7 @@ def test_requests_on_one_pool_do_not_mix(real_commits: str, driver: Any) -> None
             assert entry.changes.get("request_id") == (f"r{user_id}" if user_id else None)
 
 
+@pytest.mark.concurrent
 @pytest.mark.asyncio
 @pytest.mark.parametrize("driver", ["asyncpg", "psycopg"])
 async def test_tasks_on_one_pool_do_not_mix(real_commits: str, driver: Any) -> None:
@@ -650,8 +653,8 @@ def test_the_order_is_that_of_the_changes_not_of_the_transactions(real_commits: 
             assert then["title"] == "1"
 
 
-def plans_after_small_statements(session: Session, before_bulk: str) -> list[str]:
-    """The plans inside the trigger for an UPDATE of many rows, after some of one row."""
+def five_hundred(session: Session, before: str) -> tuple[list[int], list[str]]:
+    """Tickets of which eight were changed one by one, and the list that plans will be told to."""
     raw: Any = session.connection().connection.driver_connection
     notices: list[str] = []
     raw.add_notice_handler(lambda notice: notices.append(notice.message_primary))
@@ -660,21 +663,63 @@ def plans_after_small_statements(session: Session, before_bulk: str) -> list[str
     session.flush()
     values = {"title": "t", "description": "d", "organization_id": organization.id}
     rows = [values | {"creator_id": creator.id} for _ in range(500)]
-    ids = session.scalars(insert(Ticket).returning(Ticket.id), rows).all()
-    session.execute(text(before_bulk))
+    ids = list(session.scalars(insert(Ticket).returning(Ticket.id), rows))
+    session.execute(text(before))
     for number in range(8):
         session.execute(update(TICKETS).where(TICKETS.c.id == ids[number]).values(title="x"))
+    return ids, notices
+
+
+def tell_plans(session: Session) -> None:
+    """From here on, what runs within a function is explained in notices."""
     session.execute(text("LOAD 'auto_explain'"))
     for name, value in {
         "log_min_duration": "0",
         "log_nested_statements": "on",
+        "log_verbose": "on",
         "log_level": "notice",
     }.items():
         session.execute(text(f"SET LOCAL auto_explain.{name} = '{value}'"))
-    session.execute(update(TICKETS).values(title="y"))
+
+
+def of_entries(notices: list[str]) -> list[str]:
+    """The plans of the INSERT into the trail."""
     return [
         notice for notice in notices if "Tuplestore" in notice and "Query Text: INSERT" in notice
     ]
+
+
+def plans_after_small_statements(session: Session, before_bulk: str) -> list[str]:
+    """The plans inside the trigger for an UPDATE of many rows, after some of one row."""
+    _, notices = five_hundred(session, before_bulk)
+    tell_plans(session)
+    session.execute(update(TICKETS).values(title="y"))
+    return of_entries(notices)
+
+
+def plans_after_a_large_statement(session: Session, before: str) -> list[str]:
+    """The plans for one row, when the plan that is kept was made anew for many rows.
+
+    Autovacuum's ANALYZE does that to every connection: whatever comes next is planned for.
+    """
+    ids, notices = five_hundred(session, before)
+    session.execute(text("ANALYZE tickets"))
+    session.execute(update(TICKETS).values(title="y"))
+    tell_plans(session)
+    session.execute(update(TICKETS).where(TICKETS.c.id == ids[0]).values(title="z"))
+    return of_entries(notices)
+
+
+@pytest.mark.parametrize("driver", ["psycopg"])
+def test_one_row_after_many_is_not_planned_anew(real_commits: str, driver: Any) -> None:
+    """A plan that is kept has parameters; one that is made for this row alone has their values."""
+    with pooled(real_commits, driver, 1) as engine, Session(engine) as session:
+        (plan,) = plans_after_a_large_statement(session, "SELECT 1")
+        assert re.search(r"\$\d", plan.partition("Insert on")[2])
+        session.rollback()
+        reset = "ALTER FUNCTION audit_tickets() RESET plan_cache_mode"
+        (plan,) = plans_after_a_large_statement(session, reset)
+        assert not re.search(r"\$\d", plan.partition("Insert on")[2])
 
 
 @pytest.mark.parametrize("driver", ["psycopg"])
