@@ -42,6 +42,7 @@ from examples.soft_delete import (
     hide_deleted,
     live_async_session_factory,
     live_session_factory,
+    purge,
     purge_deleted,
     refuse_hard_deletes,
     restore_ticket,
@@ -446,6 +447,31 @@ def test_purge(live: Session) -> None:
     assert [purge_deleted(live, month, batch=1) for _ in range(2)] == [1, 0]
     assert live.scalars(left).all() == [ids[2], kept.id]
     assert live.scalar(with_deleted(COUNT.select_from(Comment))) == 1, "its children went along"
+
+
+@pytest.mark.parametrize("way", ["subquery", "cte"])
+def test_a_limit_in_a_subquery_does_not_hold(real_commits: str, way: str) -> None:
+    """The planner takes the table for one row, and runs the subquery for each row that there is."""
+    engine = create_sync_engine(real_commits)
+    now = datetime.now(UTC)
+    with Session(engine) as session:
+        session.add(make_ticket(deleted_at=now - timedelta(days=60)))
+        session.flush()
+        session.execute(text("ANALYZE tickets"))
+        session.add_all(make_ticket(deleted_at=now - timedelta(days=50 + n)) for n in range(5))
+        session.flush()
+        due = (
+            select(Ticket.id)
+            .where(Ticket.deleted_at < func.now() - timedelta(days=30))
+            .order_by(Ticket.deleted_at)
+            .limit(1)
+            .with_for_update(skip_locked=True)
+        )
+        wrong = delete(Ticket).where(Ticket.id.in_(due)).returning(Ticket.id)
+        statement = wrong if way == "subquery" else purge(timedelta(days=30), batch=1)
+        deleted = session.scalars(statement).all()
+    engine.dispose()
+    assert len(deleted) == (2 if way == "subquery" else 1)
 
 
 def test_purge_passes_over_what_is_being_restored(real_commits: str) -> None:
