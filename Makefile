@@ -5,7 +5,7 @@ PYTHON ?= python3
 RUN := .venv/bin/python
 MODULES := $(wildcard scripts/*-*.py)
 
-.PHONY: help setup demo test test-2.0 test-2.0-lowest lint format types pages check-pages skill site wheel ci constraints clean
+.PHONY: help setup demo bench prove test test-2.0 test-2.0-lowest lint format types pages check-pages skill site wheel ci constraints clean
 
 help: ## List the targets
 	@grep -E '^[a-z0-9.-]+:.*## ' Makefile | sed -E 's/^([a-z0-9.-]+):.*## /\1\t/' | expand -t 17
@@ -26,6 +26,12 @@ test-2.0: ## The same on the newest SQLAlchemy 2.0
 test-2.0-lowest: ## The same on the lowest
 	@$(PYTHON) tools/bootstrap.py --line 2.0-lowest
 	@.venv-2.0-lowest/bin/python -m pytest -n auto --maxprocesses 8 $(TESTS)
+
+bench: setup ## Measure the patterns beside the alternatives (make bench BENCH="--quick search")
+	@$(RUN) -m benchmarks $(BENCH)
+
+prove: setup ## Repeat the concurrent tests 50 times; writes benchmarks/results/
+	@$(RUN) -m tools.prove
 
 lint: setup ## Ruff, ShellCheck
 	@$(RUN) -m ruff check .

@@ -39,17 +39,20 @@ class Server:
 
 @contextmanager
 def postgres_server(
-    *, provider: str | None = None, database_url: str | None = None
+    *, provider: str | None = None, database_url: str | None = None, keep: Path | None = None
 ) -> Iterator[Server]:
     """Serve a PostgreSQL within the block, by the rules of ``scripts/start-postgres.py``.
 
-    Raises ``PostgresError`` where none is to be had.
+    With *keep* it is a durable one, embedded, whose data stay in that folder.  Raises
+    ``PostgresError`` where none is to be had.
     """
     command = [sys.executable, str(SCRIPT), "--output-format", "json"]
     if provider:
         command += ["--provider", provider]
     if database_url:
         command += ["--database-url", database_url]
+    if keep:
+        command += ["--keep", str(keep)]
     process = subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )

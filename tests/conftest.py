@@ -16,6 +16,21 @@ pytest_plugins = [
 ]
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """The long form of what runs once in ``make test``."""
+    parser.addoption(
+        "--repetitions", type=int, default=1, help="run the tests marked concurrent so many times"
+    )
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Give each repetition a name of its own, so that a report says which one failed."""
+    times = metafunc.config.option.repetitions
+    if times > 1 and metafunc.definition.get_closest_marker("concurrent"):
+        metafunc.fixturenames.append("repetition")
+        metafunc.parametrize("repetition", range(times))
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out what needs a container engine unless a container serves this run."""
     # Imported late: pytest rewrites the plugin's asserts, and must be the first to import it.

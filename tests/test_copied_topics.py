@@ -77,7 +77,9 @@ def test_copied_migrations_run(tmp_path: Path, postgres_url: str) -> None:
 
 
 # What the page upgrading.md tells a user of 2.0 to write.
-STATEMENT = re.compile(r"\b(Select|CompoundSelect|Returning(?:Insert|Update|Delete))\[((?:[^\[\]]|\[[^\]]*\])*)\]")
+STATEMENT = re.compile(
+    r"\b(Select|CompoundSelect|Returning(?:Insert|Update|Delete))\[((?:[^\[\]]|\[[^\]]*\])*)\]"
+)
 
 
 def test_copied_topics_type_check(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tools import prove
 from tools.bootstrap import EXTRAS, fingerprint, requirements
 from tools.build_skill import build, without_marks
 
@@ -110,3 +112,61 @@ def test_an_old_python_gets_one_clear_message(tmp_path: Path) -> None:
     )
     assert result.returncode == 2
     assert result.stderr == "error: Python 3.10.4 found, 3.11 or newer needed.\n"
+
+
+# --- The long form --------------------------------------------------------------------------------
+
+REPORT = """<?xml version="1.0"?>
+<testsuites><testsuite>
+<testcase classname="tests.examples.test_locking" name="test_one[psycopg-0]"/>
+<testcase classname="tests.examples.test_locking" name="test_one[psycopg-1]">
+<failure message="x"/></testcase>
+<testcase classname="tests.examples.test_locking" name="test_two[0]"><error message="x"/></testcase>
+</testsuite></testsuites>
+"""
+
+
+def test_repetitions_are_counted(tmp_path: Path) -> None:
+    report = tmp_path / "report.xml"
+    report.write_text(REPORT)
+    assert prove.outcomes(report, 2) == {
+        "name": "repetitions",
+        "repetitions": 2,
+        "tests": [
+            {"test": "test_locking: test_one", "runs": 2, "failures": 1},
+            {"test": "test_locking: test_two", "runs": 1, "failures": 1},
+        ],
+    }
+
+
+def test_no_test_is_no_proof(tmp_path: Path) -> None:
+    report = tmp_path / "report.xml"
+    report.write_text("<testsuites><testsuite/></testsuites>")
+    with pytest.raises(ValueError, match="without a test"):
+        prove.outcomes(report, 50)
+
+
+def test_what_is_committed_had_no_failure() -> None:
+    document = json.loads(prove.RESULT.read_text())
+    assert document["repetitions"] >= 50
+    assert document["tests"]
+    for test in document["tests"]:
+        assert test["runs"] >= document["repetitions"], test
+        assert test["failures"] == 0, test
+
+
+def test_each_repetition_has_a_name(pytestconfig: pytest.Config) -> None:
+    """Twice the tests that are marked, and no other twice."""
+
+    def collected(*arguments: str) -> int:
+        command = [sys.executable, "-m", "pytest", "--collect-only", "-q", *arguments]
+        result = subprocess.run(
+            [*command, "-m", "concurrent", "tests/examples/test_events.py"],
+            cwd=pytestconfig.rootpath,
+            check=True,
+            capture_output=True,
+            text=True,
+        )
+        return result.stdout.count("::test_")
+
+    assert collected("--repetitions", "3") == 3 * collected() > 0

@@ -19,7 +19,7 @@ import venv
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-EXTRAS = ("test", "docs", "lint")
+EXTRAS = ("web", "test", "bench", "docs", "lint")
 OLDEST = (3, 11)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import importlib
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -69,6 +70,39 @@ def pitfall_sides(slug: str) -> None:
     print(f"```python\n{source_of(path, 'broken')}\n```\n")
     print(f"**Right**\n\n```python\n{source_of(path, 'fixed')}\n```\n")
     print(f"From [`{path}`](../{path}).")
+
+
+def measured(name: str) -> None:
+    """Print what ``benchmarks/results`` says of one suite: a table, and its plot.  For cog."""
+    document = json.loads((ROOT / "benchmarks" / "results" / f"{name}.json").read_text())
+    versions, machine = document["versions"], document["machine"]
+    print(f"{document['title']}, {document['size']:,} rows:\n")
+    print("| | median | spread | times | statements |\n|---|--:|--:|--:|--:|")
+    for case in document["cases"]:
+        statements = "" if case["statements"] is None else f"{case['statements']:,}"
+        print(
+            f"| {case['case']} | {case['median_s'] * 1000:.3g} ms | {case['spread']:.0%} "
+            f"| {case['ratio']:.3g} | {statements} |"
+        )
+    print(f"\n![{document['title']}](images/benchmark-{name}.svg)\n")
+    print(
+        f"*One run of `python -m benchmarks {name}`: {document['repetitions']} rounds in turn, "
+        f"{machine['cores']} cores, PostgreSQL {versions['postgresql']}, "
+        f"SQLAlchemy {versions['sqlalchemy']}. Read the ratios.*"
+    )
+
+
+def repeated() -> None:
+    """Print what ``make prove`` wrote: a line a module.  For cog."""
+    document = json.loads((ROOT / "benchmarks" / "results" / "repetitions.json").read_text())
+    totals: dict[str, list[int]] = {}
+    for test in document["tests"]:
+        total = totals.setdefault(test["test"].partition(":")[0], [0, 0, 0])
+        for place, number in enumerate((1, test["runs"], test["failures"])):
+            total[place] += number
+    print("| | tests | runs | failures |\n|---|--:|--:|--:|")
+    for module, (tests, runs, failures) in totals.items():
+        print(f"| {module.removeprefix('test_')} | {tests} | {runs:,} | {failures} |")
 
 
 def run_cog(arguments: list[str]) -> int:

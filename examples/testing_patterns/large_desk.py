@@ -13,7 +13,7 @@ ORGANIZATIONS, STAFF, CUSTOMERS, TAGS = 50, 20, 500, 40
 RARE_WORD = "zebra"  # in one title of 2,500
 
 # One year of tickets, evenly spread. Each column turns at its own pace: none foretells another.
-ROWS = (
+TICKETS = (
     "INSERT INTO organizations (name, slug, created_at) "
     "SELECT 'Customer ' || n, 'customer-' || n, TIMESTAMPTZ '2025-07-01 00:00Z' "
     "FROM generate_series(1, :organizations) AS n",
@@ -51,9 +51,11 @@ ROWS = (
           FROM generate_series(1, CAST(:tickets AS bigint)) AS n) AS made
     ORDER BY n
     """,
+)
+# A note of the desk, its public answer, and the customer's thanks; every fifth has no answer.
+THREADS = (
     "INSERT INTO ticket_tags (ticket_id, tag_id) SELECT id, id % :tags + 1 FROM tickets "
     "UNION ALL SELECT id, (id + 7) % :tags + 1 FROM tickets WHERE id % 3 = 0",
-    # A note of the desk, its public answer, and the customer's thanks; every fifth has no answer.
     """
     INSERT INTO comments (ticket_id, author_id, content, is_internal, created_at)
     SELECT id, author_id, content, is_internal, created_at + delay
@@ -82,11 +84,12 @@ ROWS = (
 )
 
 
-def fill_desk(engine: Engine, tickets: int = 100_000) -> None:
-    """Fill an empty schema with so many tickets and what belongs to them, and analyse it.
+def fill_desk(engine: Engine, tickets: int = 100_000, *, threads: bool = True) -> None:
+    """Fill an empty schema with so many tickets, and with their threads, and analyse it.
 
     15 of 100 tickets are open, one in 97 is deleted; all were created within the year that ends
-    on 2026-07-01 UTC, in the order of their ids.  One transaction.
+    on 2026-07-01 UTC, in the order of their ids.  *threads*: with tags, comments and status
+    history.  One transaction.
     """
     numbers = {
         "organizations": ORGANIZATIONS,
@@ -98,7 +101,7 @@ def fill_desk(engine: Engine, tickets: int = 100_000) -> None:
     }
     with engine.begin() as connection:
         connection.execute(text("SET LOCAL synchronous_commit = on"))
-        for rows in ROWS:
+        for rows in TICKETS + THREADS * threads:
             statement = text(rows)
             wanted = statement.compile().params.keys()
             connection.execute(statement, {name: numbers[name] for name in wanted})

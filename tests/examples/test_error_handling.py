@@ -803,6 +803,7 @@ def run_threads(*targets: Callable[[], object]) -> list[BaseException]:
     return errors
 
 
+@pytest.mark.concurrent
 @pytest.mark.parametrize("at_commit", [False, True], ids=["while writing", "at COMMIT"])
 def test_a_write_skew_is_repeated(committed: Engine, at_commit: bool) -> None:
     """Each writes what it read of the other's row; without the repeat, both would write 0 + 1."""
@@ -840,6 +841,7 @@ def test_a_write_skew_is_repeated(committed: Engine, at_commit: bool) -> None:
     assert calls == {"first": 2, "second": 1}
 
 
+@pytest.mark.concurrent
 def test_a_deadlock_is_repeated(committed: Engine) -> None:
     desk_of_two(committed)
     factory = session_factory(committed)
@@ -896,6 +898,7 @@ def async_driver(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
+@pytest.mark.concurrent
 def test_a_write_skew_is_repeated_async(real_commits: str, async_driver: str) -> None:
     watcher = create_sync_engine(real_commits)
     desk_of_two(watcher)
@@ -931,6 +934,7 @@ def test_a_write_skew_is_repeated_async(real_commits: str, async_driver: str) ->
     assert sorted(calls) == ["a", "a", "b"]
 
 
+@pytest.mark.concurrent
 def test_a_deadlock_is_repeated_async(real_commits: str, async_driver: str) -> None:
     watcher = create_sync_engine(real_commits)
     desk_of_two(watcher)
@@ -1064,6 +1068,7 @@ def swallowing_proxy(url: str) -> Iterator[str]:
             one.close()
 
 
+@pytest.mark.concurrent
 @pytest.mark.parametrize("driver", ["psycopg", "psycopg2"])
 def test_an_unanswered_commit_is_not_repeated(real_commits: str, driver: Any) -> None:
     watcher = create_sync_engine(real_commits)
@@ -1091,6 +1096,7 @@ def test_an_unanswered_commit_is_not_repeated(real_commits: str, driver: Any) ->
     watcher.dispose()
 
 
+@pytest.mark.concurrent
 def test_an_unanswered_commit_is_not_repeated_async(real_commits: str, async_driver: str) -> None:
     calls = []
 

@@ -348,6 +348,7 @@ def test_a_crash_before_the_commit_sends_again(real_commits: str) -> None:
     engine.dispose()
 
 
+@pytest.mark.concurrent
 def test_relays_side_by_side_share_the_work(real_commits: str) -> None:
     engine = create_sync_engine(real_commits)
     with Session(engine) as session, session.begin():

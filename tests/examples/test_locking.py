@@ -311,6 +311,7 @@ def work_until_empty(
             taken += got
 
 
+@pytest.mark.concurrent
 def test_fifty_workers_lose_nothing_and_share_nothing(
     desk: Engine, observer: Engine, crowd: None
 ) -> None:
@@ -333,6 +334,7 @@ def test_fifty_workers_lose_nothing_and_share_nothing(
             assert ticket.version == 2
 
 
+@pytest.mark.concurrent
 @pytest.mark.asyncio
 async def test_fifty_tasks_lose_nothing_and_share_nothing(
     async_desk: AsyncEngine, observer: Engine, crowd: None
@@ -488,6 +490,7 @@ def test_a_comment_can_be_added_to_a_locked_ticket(
             assert one.scalar(select(func.count()).select_from(Comment)) == 1
 
 
+@pytest.mark.concurrent
 def test_a_locked_ticket_is_waited_for_refused_or_skipped(desk: Engine, observer: Engine) -> None:
     first, second = put(observer, make_ticket(), make_ticket())
     with Session(desk) as one, Session(desk) as two:
@@ -528,6 +531,7 @@ def test_deleted_and_missing_tickets_are_not_locked(session: Session) -> None:
     assert session.scalars(lock_tickets([])).all() == []
 
 
+@pytest.mark.concurrent
 @pytest.mark.parametrize("how", ["tickets", "assignment"])
 def test_locks_are_taken_in_the_order_of_the_key(desk: Engine, observer: Engine, how: str) -> None:
     agent, *_ = put(observer, *staff(1))
@@ -548,6 +552,7 @@ def test_locks_are_taken_in_the_order_of_the_key(desk: Engine, observer: Engine,
         assert waiting.result(DEADLINE) == 3
 
 
+@pytest.mark.concurrent
 def test_two_locks_in_two_orders_are_a_deadlock(desk: Engine, observer: Engine) -> None:
     first, second = put(observer, make_user(), make_user())
 
@@ -570,6 +575,7 @@ def test_two_locks_in_two_orders_are_a_deadlock(desk: Engine, observer: Engine) 
         assert sqlstate(victim) == "40P01"
 
 
+@pytest.mark.concurrent
 def test_two_that_cross_meet_no_deadlock_and_make_no_circle(desk: Engine, observer: Engine) -> None:
     first, second = put(observer, make_ticket(), make_ticket())
     with Session(desk) as one, Session(desk) as two:
@@ -584,6 +590,7 @@ def test_two_that_cross_meet_no_deadlock_and_make_no_circle(desk: Engine, observ
     assert stored(observer, second).duplicate_of_id is None
 
 
+@pytest.mark.concurrent
 @pytest.mark.asyncio
 async def test_two_that_cross_under_asyncio(async_desk: AsyncEngine, observer: Engine) -> None:
     first, second = put(observer, make_ticket(), make_ticket())
@@ -667,6 +674,7 @@ async def test_only_the_sqlstate_is_the_same_on_every_driver(async_session: Asyn
 # --- What a lock shows ----------------------------------------------------------------------------
 
 
+@pytest.mark.concurrent
 def test_the_values_after_waiting_are_those_of_now(desk: Engine, observer: Engine) -> None:
     ticket_id, *_ = put(observer, make_ticket(title="old"))
     with Session(desk) as one, Session(desk) as two:
@@ -926,6 +934,7 @@ def test_a_key_is_the_same_in_every_process() -> None:
     assert keys == {"1451769646762480301\n"}
 
 
+@pytest.mark.concurrent
 def test_a_name_is_held_until_the_transaction_ends(desk: Engine, observer: Engine) -> None:
     names = [f"name {number}" for number in range(20)]  # keys of both signs
     with Session(desk) as one, Session(desk) as two:
@@ -1007,6 +1016,7 @@ def test_a_job_that_lost_its_connection_is_told_at_the_end(desk: Engine, observe
         lose_the_connection(desk, observer)
 
 
+@pytest.mark.concurrent
 def test_a_snapshot_older_than_the_lock_shows_the_past(desk: Engine, observer: Engine) -> None:
     strict = desk.execution_options(isolation_level="REPEATABLE READ")
     seen: dict[str, int | None] = {}
@@ -1129,6 +1139,7 @@ def test_no_attempt_is_made_for_ever_nor_for_other_errors(desk: Engine) -> None:
     assert serializable(desk, lambda session: session.scalar(level)) == "serializable"
 
 
+@pytest.mark.concurrent
 def test_a_lock_on_what_the_decision_rests_on_cures_it(desk: Engine, observer: Engine) -> None:
     ann, bob = put(observer, *staff(2))
     with Session(desk) as one, Session(desk) as two:
