@@ -222,7 +222,8 @@ def kind_of(error: BaseException, facts: Facts) -> type[DeskError] | None:
 
 def find_rule(facts: Facts, metadata: MetaData) -> tuple[Table | None, Any]:
     """The table that *facts* names, and its constraint or unique index; each where known."""
-    tables, names = metadata.tables, PGDialect().identifier_preparer  # type: ignore[no-untyped-call]
+    names: Any = PGDialect().identifier_preparer  # type: ignore[no-untyped-call]
+    tables = metadata.tables
     table = tables.get(f"{facts.schema}.{facts.table}", tables.get(facts.table or ""))
     rules: list[Any] = [] if table is None else [*table.constraints, *table.indexes]
     for rule in rules:
