@@ -849,7 +849,8 @@ def test_a_column_inside_an_expression_is_a_filter(
 ) -> None:
     query = select(DeskTicket.id).where(careless, DeskTicket.created_at.is_not(None))
     plan = plan_of(many, query)
-    assert "Seq Scan on tickets" in plan
+    # The table or an index, from end to end.
+    assert "Index Cond" not in plan
     assert "created_at" in conditions(plan, "Filter")
 
 

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+import sqlalchemy
 from sqlalchemy import (
     Connection,
     Engine,
@@ -163,6 +164,8 @@ READS: dict[str, tuple[Callable[[Session], int], int]] = {
     "a child's alias": (lambda s: len(s.scalars(select(aliased(Comment))).all()), 3),
 }
 HIDDEN = {"a union": 4, "selectinload": 0, "joinedload": 0}
+if sqlalchemy.__version__ == "2.0.36":  # the lowest that is supported
+    HIDDEN["a union"] = 6
 
 
 @pytest.mark.parametrize("name", READS)
