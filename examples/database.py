@@ -244,7 +244,10 @@ def create_asyncio_engine(
             if driver == "asyncpg"
             else {"prepare_threshold": None}
         )
-    options["connect_args"] = arguments | options.get("connect_args", {})
+    given = dict(options.get("connect_args", {}))
+    if "server_settings" in arguments and "server_settings" in given:
+        given["server_settings"] = arguments["server_settings"] | given["server_settings"]
+    options["connect_args"] = arguments | given
     return create_async_engine(normalized, **options)
 
 

@@ -229,3 +229,16 @@ async def test_the_async_dependency_leaves_the_commit_to_its_caller(real_commits
     async with factory() as session:
         assert len((await session.scalars(select(Organization))).all()) == 1
     await engine.dispose()
+
+
+@pytest.mark.asyncio
+async def test_settings_of_the_url_and_of_the_caller_are_both_kept(database_url: str) -> None:
+    engine = create_asyncio_engine(
+        f"{database_url}?application_name=desk",
+        connect_args={"server_settings": {"statement_timeout": "5s"}},
+    )
+    async with engine.connect() as connection:
+        names = ("application_name", "statement_timeout")
+        shown = [await connection.scalar(text(f"SHOW {name}")) for name in names]
+    await engine.dispose()
+    assert shown == ["desk", "5s"]
