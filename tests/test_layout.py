@@ -19,7 +19,7 @@ TOPICS = sorted(
     if not path.stem.startswith("_") and path.stem not in BASE | TOOLS
 )
 # A page may stand for a module whose subject it shares: database.py is told in sessions.md.
-PAGES = {"database": "sessions"}
+PAGES = {"database": "sessions", "fastapi_app": "fastapi"}
 
 
 def relative_imports(source: str) -> set[str]:
@@ -52,7 +52,8 @@ FOLDERS = sorted(path.parent.name for path in EXAMPLES.glob("*/demo.py"))
 
 @pytest.mark.parametrize("topic", TOPICS + FOLDERS)
 def test_a_topic_has_its_page_and_its_tests(topic: str) -> None:
-    assert (ROOT / "references" / f"{topic.replace('_', '-')}.md").is_file()
+    page = PAGES.get(topic, topic).replace("_", "-")
+    assert (ROOT / "references" / f"{page}.md").is_file()
     assert list((ROOT / "tests" / "examples").glob(f"test_{topic}*"))
 
 
