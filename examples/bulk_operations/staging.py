@@ -1,0 +1,116 @@
+"""Rows beside a table: COPY to a temporary table, then one statement that joins it.
+
+It knows no limit of parameters, and the planner sees rows instead of a text of megabytes.  The role
+needs TEMPORARY on the database, which PUBLIC has unless it was revoked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import cache
+from itertools import chain
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    ColumnDefault,
+    ColumnElement,
+    Connection,
+    MetaData,
+    Table,
+    column,
+    func,
+    inspect,
+    literal_column,
+    select,
+    text,
+)
+from sqlalchemy import Column as SchemaColumn
+
+from ..models import Base
+from .copying import copy_into, table_of
+
+POSITION = "position"
+"""Where a row stood in the input, from 0."""
+
+
+@cache  # by table and columns: a new Table each time would be a new statement to compile
+def staging_table(table: Table, columns: tuple[str, ...]) -> Table:
+    """What the temporary table beside *table* looks like."""
+    return Table(
+        f"staged_{table.name}",
+        MetaData(),
+        SchemaColumn(POSITION, BigInteger, primary_key=True),
+        *(SchemaColumn(name, table.c[name].type) for name in columns),
+    )
+
+
+@contextmanager
+def staged(
+    connection: Connection, table: Table, rows: Iterable[Mapping[str, Any]]
+) -> Iterator[tuple[Table, int] | None]:
+    """*rows* in a temporary table, and how many; None where there are none.
+
+    All have the columns of the first.  Raises ``ValueError`` for one that has others, and
+    ``KeyError`` for a column that *table* does not have; the transaction must be rolled back then.
+    """
+    iterator = iter(rows)
+    first = next(iterator, None)
+    if first is None:
+        yield None
+        return
+    columns = tuple(first)
+    made = staging_table(table, columns)
+    # The types of the table's columns, and none of its constraints.
+    shape = select(
+        literal_column("0::bigint").label(POSITION), *(table.c[name] for name in columns)
+    )
+    shape_sql = shape.compile(dialect=connection.dialect)
+    name = connection.dialect.identifier_preparer.format_table(made)
+    connection.execute(
+        text(f"CREATE TEMPORARY TABLE {name} ON COMMIT DROP AS {shape_sql} WITH NO DATA")
+    )
+    numbered = enumerate(chain([first], iterator))
+    count = copy_into(
+        connection,
+        made,
+        (POSITION, *columns),
+        ((position, *values_of(position, row, columns)) for position, row in numbered),
+    )
+    yield made, count
+    # After an error there is nothing to drop: the rollback takes the table along.
+    connection.execute(text(f"DROP TABLE {name}"))
+
+
+def values_of(position: int, row: Mapping[str, Any], columns: tuple[str, ...]) -> list[Any]:
+    """The values of *columns*.  Raises ``ValueError`` where *row* has other columns."""
+    if len(row) != len(columns) or any(name not in row for name in columns):
+        raise ValueError(
+            f"row {position + 1}: received {', '.join(row)}; expected {', '.join(columns)}"
+        )
+    return [row[name] for name in columns]
+
+
+def moved_by_itself(model: type[Base]) -> dict[str, ColumnElement[Any]]:
+    """What a single UPDATE by the ORM changes unasked: ``onupdate``, and the version.
+
+    An upsert, an UPDATE of a table and plain SQL leave both where they are.
+    """
+    table, mapper = table_of(model), inspect(model)
+    moved: dict[str, ColumnElement[Any]] = {}
+    for each in table.columns:
+        if each.onupdate is None:
+            continue
+        if not (isinstance(each.onupdate, ColumnDefault) and each.onupdate.is_clause_element):
+            raise TypeError(f"{each} has an onupdate of Python; expected one of SQL: func.now()")
+        moved[each.name] = each.onupdate.arg
+    if mapper.version_id_col is not None:
+        name = mapper.version_id_col.name
+        moved[name] = table.c[name] + 1
+    return moved
+
+
+def positions_of(numbers: Any) -> Any:
+    """``unnest`` of an array parameter, as a table with the column ``position``."""
+    return func.unnest(numbers).table_valued(column(POSITION, BigInteger)).render_derived("missing")

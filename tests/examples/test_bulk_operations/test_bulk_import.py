@@ -1,0 +1,378 @@
+"""An import that is killed, run again, and asked what it refused: no row lost, none twice."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine, func, select, text, update
+from sqlalchemy.orm import Session
+
+from examples.bulk_operations.importing import (
+    BadRowsError,
+    Report,
+    import_at_once,
+    import_tickets,
+)
+from examples.bulk_operations.records import (
+    ImportRefusedError,
+    Kind,
+    Record,
+    Rejected,
+    checked,
+    records,
+)
+from examples.database import PoolSettings, create_sync_engine
+from examples.models import ImportCheckpoint, Ticket, TicketStatus
+from examples.testing_patterns.factories import make_organization, make_user
+from examples.testing_patterns.plugin import SYNC_DRIVERS
+
+ROOT = Path(__file__).resolve().parents[3]
+COLUMNS = ["ticket_number", "title", "description", "organization", "creator", "status"]
+
+
+@pytest.fixture(params=SYNC_DRIVERS)
+def desk(real_commits: str, request: pytest.FixtureRequest) -> Iterator[Engine]:
+    """A database of its own, with an organization and a user."""
+    pool = PoolSettings(external=True)
+    engine = create_sync_engine(real_commits, driver=request.param, pool=pool)
+    with Session(engine) as session, session.begin():
+        session.add_all([make_organization(slug="acme"), make_user(email="Ann@acme.example")])
+    yield engine
+    engine.dispose()
+
+
+def row(number: int, **changes: Any) -> dict[str, Any]:
+    """A good row."""
+    return {
+        "ticket_number": f"CRM-{number}",
+        "title": f"Ticket {number}",
+        "description": 'Two lines,\nand a "quote".',
+        "organization": "acme",
+        "creator": "ann@ACME.example",
+        "status": "open",
+    } | changes
+
+
+def write_csv(path: Path, rows: list[dict[str, Any]]) -> Path:
+    """*rows* as a spreadsheet writes them, with a mark at the beginning."""
+    with path.open("w", encoding="utf-8-sig", newline="") as file:
+        writer = csv.DictWriter(file, COLUMNS)
+        writer.writeheader()
+        writer.writerows(rows)
+    return path
+
+
+def write_jsonl(path: Path, rows: list[dict[str, Any]]) -> Path:
+    """*rows*, an object a line."""
+    path.write_text("".join(json.dumps(each) + "\n" for each in rows), encoding="utf-8")
+    return path
+
+
+def numbers(engine: Engine) -> list[int]:
+    """The numbers of all tickets, in order."""
+    with Session(engine) as session:
+        return sorted(
+            int(n.removeprefix("CRM-")) for n in session.scalars(select(Ticket.ticket_number))
+        )
+
+
+def rejected_lines(path: Path) -> list[int]:
+    """The lines in the reject file."""
+    return [json.loads(line)["line"] for line in path.read_text().splitlines()]
+
+
+def load(desk: Engine, path: Path, **options: Any) -> Report:
+    """Import *path*."""
+    kind: Kind = "csv" if path.suffix == ".csv" else "jsonl"
+    return import_tickets(desk, path, kind=kind, rejects=path.with_suffix(".rejects"), **options)
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl"])
+def test_exactly_the_bad_rows_are_rejected(desk: Engine, tmp_path: Path, kind: str) -> None:
+    bad = {
+        13: ({"title": " "}, "title: received 1 characters; expected 1 to 500"),
+        113: ({"status": "opened"}, "status: received 'opened'; expected one of open, in_prog"),
+        213: ({"organization": "nobody"}, "organization: received 'nobody'"),
+        313: ({"creator": "bob@x"}, "creator: received 'bob@x'"),
+        413: ({"title": "x" * 501}, "received 501 characters"),
+        513: ({"ticket_number": ""}, "ticket_number"),
+    }
+    rows = [row(n, **bad.get(n, ({},))[0]) for n in range(600)]
+    write = write_csv if kind == "csv" else write_jsonl
+    path = write(tmp_path / f"tickets.{kind}", rows)
+    report = load(desk, path, batch=100)
+    assert (report.rows, report.rejected, report.outcomes) == (600, 6, {"inserted": 594})
+    assert numbers(desk) == [n for n in range(600) if n not in bad]
+    # In CSV each row has two lines, after the heading.
+    lines = [2 + 2 * n if kind == "csv" else n + 1 for n in bad]
+    assert rejected_lines(path.with_suffix(".rejects")) == lines
+    assert [each.line for each in report.examples] == lines
+    for each, (_, reason) in zip(report.examples, bad.values(), strict=True):
+        assert reason in each.reason
+    with Session(desk) as session:
+        ticket = session.scalars(select(Ticket).where(Ticket.ticket_number == "CRM-0")).one()
+        assert ticket.description == 'Two lines,\nand a "quote".'
+        checkpoint = session.scalars(select(ImportCheckpoint)).one()
+        assert (checkpoint.rows_done, checkpoint.finished_at is not None) == (600, True)
+
+
+def test_a_second_run_does_nothing(desk: Engine, tmp_path: Path) -> None:
+    path = write_csv(tmp_path / "tickets.csv", [row(n) for n in range(10)] + [row(3, title="Last")])
+    assert load(desk, path).outcomes == {"inserted": 11}
+    with Session(desk) as session, session.begin():
+        session.execute(update(Ticket).where(Ticket.ticket_number == "CRM-1").values(title="Ours"))
+    again = load(desk, path)
+    assert (again.skipped, again.rows, again.outcomes) == (11, 0, {})
+    with Session(desk) as session:
+        assert session.scalar(select(func.count()).where(Ticket.title == "Ours")) == 1
+    assert load(desk, path, again=True).outcomes == {"unchanged": 10, "updated": 1}
+    # A changed file is another import; what is the same in it stays as it is.
+    write_csv(path, [row(n) for n in range(12)])
+    changed = load(desk, path)
+    assert changed.outcomes == {"unchanged": 9, "updated": 1, "inserted": 2}
+
+
+def test_what_postgresql_alone_refuses_is_found_by_halving(desk: Engine, tmp_path: Path) -> None:
+    with desk.begin() as connection:
+        connection.execute(
+            text("ALTER TABLE tickets ADD CONSTRAINT ck_tickets_odd CHECK (title <> 'Ticket 37')")
+        )
+    path = write_jsonl(tmp_path / "tickets.jsonl", [row(n) for n in range(64)])
+    report = load(desk, path)
+    assert (report.rejected, report.outcomes) == (1, {"inserted": 63})
+    assert report.examples[0].line == 38
+    assert "ck_tickets_odd" in report.examples[0].reason
+    assert "Ticket 37" not in report.examples[0].reason
+
+
+class Killed(Exception):
+    """The process is gone."""
+
+
+@pytest.mark.parametrize("moment", ["after the rows", "after the rejects", "after the commit"])
+def test_a_run_that_ends_in_the_middle_goes_on(
+    desk: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    rows = [row(n, **({"title": ""} if n % 10 == 7 else {})) for n in range(100)]
+    path = write_jsonl(tmp_path / "tickets.jsonl", rows)
+    import examples.bulk_operations.importing as module
+
+    name = {"after the rows": "append", "after the rejects": "move"}.get(moment)
+    calls = 0
+
+    def stop(*arguments: Any, **options: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls == 3:
+            raise Killed
+        return original(*arguments, **options)
+
+    if name:
+        original = getattr(module, name)
+        with monkeypatch.context() as patch:
+            patch.setattr(module, name, stop)
+            with pytest.raises(Killed):
+                load(desk, path, batch=20)
+    else:
+        original = lambda rows, read: None  # noqa: E731
+        with pytest.raises(Killed):
+            load(desk, path, batch=20, progress=stop)
+    done = 60 if moment == "after the commit" else 40
+    assert len(numbers(desk)) == done * 9 // 10
+    report = load(desk, path, batch=7)
+    assert (report.skipped, report.rows) == (done, 100 - done)
+    assert numbers(desk) == [n for n in range(100) if n % 10 != 7]
+    assert rejected_lines(path.with_suffix(".rejects")) == [
+        n + 1 for n in range(100) if n % 10 == 7
+    ]
+
+
+def command(path: Path, url: str, *options: str) -> list[str]:
+    """The command line."""
+    module = [sys.executable, "-m", "examples.bulk_operations", "import", str(path)]
+    return [*module, "--database-url", url, *options]
+
+
+def test_kill_9_and_run_again(desk: Engine, real_commits: str, tmp_path: Path) -> None:
+    rows = [row(n, **({"status": "?"} if n % 100 == 99 else {})) for n in range(2_000)]
+    path = write_csv(tmp_path / "tickets.csv", rows)
+    process = subprocess.Popen(command(path, real_commits, "--batch", "50"), cwd=ROOT)
+    # Not slept away: it is killed once the database has some of the rows, and not all.
+    while len(numbers(desk)) == 0:
+        assert process.poll() is None, "it ended too early"
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    before = len(numbers(desk))
+    assert 0 < before < 1_980, "it was killed in the middle"
+    again = subprocess.run(
+        command(path, real_commits, "--output-format", "json"),
+        cwd=ROOT,
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    report = json.loads(again.stdout)
+    assert again.returncode == 1
+    assert report["skipped"] + report["rows"] == 2_000
+    assert report["skipped"] > 0
+    assert report["outcomes"] == {"inserted": 1_980 - before}
+    assert numbers(desk) == [n for n in range(2_000) if n % 100 != 99]
+    assert rejected_lines(path.with_name("tickets.csv.rejects.jsonl")) == [
+        2 + 2 * n for n in range(2_000) if n % 100 == 99
+    ]
+
+
+def test_all_or_nothing(desk: Engine, tmp_path: Path) -> None:
+    rows = [row(n) for n in range(20)]
+    path = write_jsonl(tmp_path / "tickets.jsonl", [*rows, row(99, title="")])
+    with pytest.raises(BadRowsError, match="1 bad rows; nothing was imported") as caught:
+        import_at_once(desk, path, kind="jsonl", batch=5)
+    assert caught.value.report.examples[0].line == 21
+    assert numbers(desk) == []
+    write_jsonl(path, rows)
+    assert import_at_once(desk, path, kind="jsonl", batch=5, dry_run=True).outcomes == {
+        "inserted": 20
+    }
+    assert numbers(desk) == []
+    assert import_at_once(desk, path, kind="jsonl", batch=5).outcomes == {"inserted": 20}
+    assert numbers(desk) == list(range(20))
+
+
+def test_two_processes_with_one_file(desk: Engine, tmp_path: Path) -> None:
+    path = write_jsonl(tmp_path / "tickets.jsonl", [row(n) for n in range(40)])
+    started = False
+
+    def other(_rows: int, _read: int) -> None:
+        nonlocal started
+        if not started:
+            started = True
+            load(desk, path, batch=10)
+
+    with pytest.raises(ImportRefusedError, match="another process imports this file"):
+        load(desk, path, batch=10, progress=other)
+    assert numbers(desk) == list(range(40))
+
+
+# --- The file -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("content", "kind", "said"),
+    [
+        (b"title\n", "csv", "missing ticket_number"),
+        (b"", "csv", r"received the columns \(none\)"),
+    ],
+)
+def test_a_file_that_is_none_is_told(tmp_path: Path, content: bytes, kind: Kind, said: str) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(content)
+    with pytest.raises(ImportRefusedError, match=said):
+        list(records(path, kind))
+
+
+def test_rows_that_are_none_are_told(tmp_path: Path) -> None:
+    path = tmp_path / "file.csv"
+    heading = "ticket_number,title,description,organization,creator"
+    path.write_text(f'{heading}\n1,t,d,o,c\n\n2,t\n3,"a"b,d,o,c\n4,t,d,o,c\n')
+    found = list(records(path, "csv"))
+    assert [(each.line, type(each)) for each in found] == [
+        (2, Record),
+        (4, Rejected),
+        (5, Rejected),
+        (6, Record),
+    ]
+    path.write_text('{"a": 1}\n\n[1]\nnot json\n')
+    kinds = [(each.line, getattr(each, "reason", "")) for each in records(path, "jsonl")]
+    assert kinds[0] == (1, "")
+    assert kinds[1] == (3, "received list; expected an object")
+    assert kinds[2][1].startswith("not JSON")
+
+
+GOOD = row(1)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"title": None}, "title: received NoneType; expected text"),
+        ({"title": "a\0b"}, "title: not UTF-8 text"),
+        ({"ticket_number": " "}, "ticket_number: received none"),
+        ({"priority": "HIGH"}, "priority: received 'HIGH'; expected one of low"),
+        ({"created_at": "2026-01-01"}, "created_at: received '2026-01-01'; expected"),
+        ({"created_at": "yesterday"}, "created_at: received 'yesterday'"),
+        ({"resolved_at": "2026-01-01T00:00:00Z"}, "resolved_at: received one for a ticket that is"),
+        ({"colour": "red"}, "unknown colour"),
+    ],
+)
+def test_a_value_is_told_with_its_reason(change: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        checked(GOOD | change)
+
+
+def test_a_closed_ticket_has_its_time() -> None:
+    created = "2026-01-01T00:00:00Z"
+    found = checked(GOOD | {"status": "closed", "created_at": created})
+    assert found["resolved_at"] == found["created_at"]
+    assert found["status"] is TicketStatus.CLOSED
+
+
+# --- The command ----------------------------------------------------------------------------------
+
+
+def run(path: Path, url: str, *options: str) -> subprocess.CompletedProcess[str]:
+    """Run the command, piped."""
+    return subprocess.run(
+        command(path, url, *options), cwd=ROOT, check=False, capture_output=True, text=True
+    )
+
+
+def test_the_command(real_commits: str, tmp_path: Path) -> None:
+    engine = create_sync_engine(real_commits, pool=PoolSettings(external=True))
+    with Session(engine) as session, session.begin():
+        session.add_all([make_organization(slug="acme"), make_user(email="ann@acme.example")])
+    path = write_csv(tmp_path / "tickets.csv", [row(1), row(2, title="")])
+    tried = run(path, real_commits, "--dry-run")
+    assert (tried.returncode, numbers(engine)) == (1, [])
+    refused = run(path, real_commits, "--all-or-nothing")
+    assert (refused.returncode, numbers(engine)) == (1, [])
+    assert "1 bad rows; nothing was imported" in refused.stderr
+    done = run(path, real_commits)
+    assert (done.returncode, numbers(engine)) == (1, [1])
+    assert done.stderr == "", "no progress bar where it is piped"
+    assert "line 4: title: received 0 characters" in done.stdout or "missing title" in done.stdout
+    assert run(path, real_commits).returncode == 0, "nothing is left to do"
+    cases: list[tuple[Path, str, list[str], str]] = [
+        (tmp_path / "none.csv", real_commits, [], "expected a file"),
+        (path, "mysql://x/y", [], "expected postgresql://"),
+        (path, real_commits, ["--batch", "0"], "expected 1 or more"),
+        (path, f"{real_commits}_none", [], "the database refused"),
+    ]
+    for file, url, options, said in cases:
+        failed = run(file, url, *options)
+        assert failed.returncode == 2
+        assert said in failed.stderr, failed.stderr
+        assert "Traceback" not in failed.stderr
+    engine.dispose()
+
+
+def test_a_progress_bar_on_a_terminal(real_commits: str, tmp_path: Path) -> None:
+    path = write_jsonl(tmp_path / "tickets.jsonl", [row(1)])
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        command(path, real_commits), cwd=ROOT, stdout=subprocess.DEVNULL, stderr=theirs
+    )
+    process.wait()
+    os.close(theirs)
+    shown = os.read(ours, 10_000).decode()
+    os.close(ours)
+    assert "100% 1 rows" in shown
