@@ -5,7 +5,7 @@ PYTHON ?= python3
 RUN := .venv/bin/python
 MODULES := $(wildcard scripts/*-*.py)
 
-.PHONY: help setup demo bench prove test test-2.0 test-2.0-lowest lint format types pages check-pages skill site wheel ci constraints clean
+.PHONY: help setup demo serve bench prove test test-2.0 test-2.0-lowest lint format types pages check-pages skill site wheel ci constraints clean
 
 help: ## List the targets
 	@grep -E '^[a-z0-9.-]+:.*## ' Makefile | sed -E 's/^([a-z0-9.-]+):.*## /\1\t/' | expand -t 17
@@ -27,11 +27,16 @@ test-2.0-lowest: ## The same on the lowest
 	@$(PYTHON) tools/bootstrap.py --line 2.0-lowest
 	@.venv-2.0-lowest/bin/python -m pytest -n auto --maxprocesses 8 $(TESTS)
 
+serve: setup ## Serve the desk over HTTP on a throw-away PostgreSQL
+	@$(RUN) -m examples.fastapi_app
+
 bench: setup ## Measure the patterns beside the alternatives (make bench BENCH="--quick search")
 	@$(RUN) -m benchmarks $(BENCH)
 
-prove: setup ## Repeat the concurrent tests 50 times; writes benchmarks/results/
+prove: setup ## The long forms: concurrent tests 50 times, 500 clients that leave, 5,000 requests
 	@$(RUN) -m tools.prove
+	@SOE_POOLED=4x500 PROVE_LEAVING_CLIENTS=500 PROVE_REQUESTS=5000 $(RUN) -m pytest -n auto \
+		tests/examples/test_connection_pooling.py tests/examples/test_fastapi_app
 
 lint: setup ## Ruff, ShellCheck
 	@$(RUN) -m ruff check .
@@ -40,6 +45,7 @@ lint: setup ## Ruff, ShellCheck
 
 types: setup ## mypy --strict and pyright
 	@$(RUN) -m mypy
+	@$(RUN) -m mypy scripts/validate_models
 	@for module in $(MODULES); do $(RUN) -m mypy "$$module" || exit 1; done
 	@$(RUN) -m pyright
 

@@ -1,0 +1,244 @@
+"""The command line: ``validate-models.py --help``."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .api import Outcome
+    from .core import Finding
+
+EXAMPLES = """\
+examples:
+  validate-models.py app.models              a module or a package
+  validate-models.py app.models:Base         one declarative base of it
+  validate-models.py src/app/models.py       a file; its project is found
+  validate-models.py --set DATABASE_URL=postgresql+psycopg://127.0.0.1/x app.models
+  validate-models.py --explain quoted-sql-default
+
+ignore one line, with the reason:
+  price: Mapped[float]  # validate-models: ignore[float-money] the bank's own API speaks floats
+
+exit codes:
+  0  nothing of severity --fail-on or above
+  1  findings
+  2  wrong usage, a target that cannot be imported, or a rule that could not be proved
+"""
+SHOWN = 100
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    made = argparse.ArgumentParser(
+        prog="validate-models.py",
+        description="Ask the configured mappers of your models what will hurt on PostgreSQL.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    add = made.add_argument
+    add("targets", nargs="*", metavar="TARGET", help="module, module:Base, file or folder")
+    add(
+        "--output-format",
+        choices=("full", "concise", "json", "sarif", "github"),
+        default="full",
+    )
+    add("--select", metavar="RULES", action="append", default=[], help="rules, families or all")
+    add("--ignore", metavar="RULES", action="append", default=[], help="the same, left out")
+    add("--severity", metavar="S", default="info", help="show this severity and above")
+    add("--fail-on", metavar="S", default="warning", help="exit 1 from this severity on")
+    add("--exit-zero", action="store_true", help="exit 0 despite findings")
+    add("--max-findings", metavar="N", type=int, help=f"show N (default {SHOWN}; JSON, SARIF: all)")
+    add("--statistics", action="store_true", help="how often each rule found something")
+    add("--list-rules", action="store_true", help="with --output-format json, too")
+    add("--explain", metavar="RULE", help="why, how to mend it, samples")
+    add(
+        "--set", metavar="NAME=VALUE", action="append", default=[], help="environment of the import"
+    )
+    add("--env-file", metavar="FILE", type=Path, help="the same, a line each")
+    add("--root", metavar="DIR", type=Path, help="the project's folder, where it is not found")
+    add(
+        "--asyncio",
+        action=argparse.BooleanOptionalAction,
+        help="whether the project uses SQLAlchemy's asyncio; by default its files tell",
+    )
+    return made
+
+
+@contextlib.contextmanager
+def quiet_stdout() -> Iterator[None]:
+    """What the import prints, and what its children print, goes to standard error."""
+    sys.stdout.flush()
+    kept = os.dup(1)
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    kept_input = os.dup(0)
+    os.dup2(2, 1)
+    os.dup2(nothing, 0)  # an import that asks a question gets no answer
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            yield
+    finally:
+        sys.stdout.flush()
+        os.dup2(kept, 1)
+        os.dup2(kept_input, 0)
+        for descriptor in (kept, nothing, kept_input):
+            os.close(descriptor)
+
+
+def names(given: list[str]) -> list[str]:
+    """``["a,b", "c"]`` as ``["a", "b", "c"]``."""
+    return [name.strip() for text in given for name in text.split(",") if name.strip()]
+
+
+def set_environment(options: argparse.Namespace) -> None:
+    """Set what the import needs.  Raises ``TargetError``; no value is shown."""
+    from .targets import TargetError
+
+    pairs = list(options.set)
+    if options.env_file:
+        try:
+            lines = options.env_file.read_text(encoding="utf-8").splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            raise TargetError(
+                f"received --env-file {options.env_file}, which cannot be read: {error}\n"
+                "expected: a file with a line NAME=VALUE for each setting\ntry: --set NAME=VALUE"
+            ) from None
+        stripped = (line.strip().removeprefix("export ") for line in lines)
+        pairs = [line for line in stripped if line and not line.startswith("#")] + pairs
+    for pair in pairs:
+        name, separator, value = pair.partition("=")
+        if not separator or not name.strip().isidentifier():
+            raise TargetError(
+                f"received the setting {name[:40]!r}.\nexpected: NAME=VALUE\n"
+                "try: --set DATABASE_URL=postgresql+psycopg://127.0.0.1/postgres"
+            )
+        os.environ[name.strip()] = value.strip().strip("\"'")
+
+
+def main(arguments: list[str]) -> int:
+    """Run the program.  Exit codes as in ``--help``."""
+    options = parser().parse_args(arguments)
+    try:
+        import sqlalchemy
+
+        version = tuple(int(part) for part in sqlalchemy.__version__.split(".")[:2])
+    except ImportError:
+        version = (0, 0)
+    if version < (2, 0):
+        found = f"SQLAlchemy {version[0]}.{version[1]}" if version[0] else "no SQLAlchemy"
+        print(
+            f"validate-models: received an interpreter with {found}: {sys.executable}\n"
+            "expected: SQLAlchemy 2.0 or 2.1\ntry: the project's own, for example "
+            ".venv/bin/python validate-models.py …",
+            file=sys.stderr,
+        )
+        return 2
+    from .targets import TargetError
+
+    try:
+        return answer(options)
+    except TargetError as error:
+        print(f"validate-models: {error}", file=sys.stderr)
+        return 2
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+
+
+def answer(options: argparse.Namespace) -> int:
+    """Do what the options ask.  Raises ``TargetError``."""
+    from .api import chosen, rank, run
+    from .core import all_rules
+    from .report import explanation, listing
+    from .targets import TargetError
+
+    select, ignore = names(options.select), names(options.ignore)
+    if options.list_rules:
+        listed = chosen(select or ["all"], ignore)
+        print(listing(listed, options.output_format))
+        return 0
+    if options.explain is not None:
+        known = all_rules()
+        if options.explain not in known:
+            chosen([options.explain], [])
+            raise TargetError(
+                f"received --explain {options.explain}.\nexpected: one rule\ntry: --list-rules"
+            )
+        print(explanation(known[options.explain]))
+        return 0
+    if not options.targets:
+        raise TargetError(
+            "received no target.\nexpected: a module, a file or a folder with models\n"
+            "try: validate-models.py app.models"
+        )
+    if options.root is not None and not options.root.is_dir():
+        raise TargetError(
+            f"received --root {options.root}.\nexpected: a folder\n"
+            "try: the folder that imports start from"
+        )
+    if options.max_findings is not None and options.max_findings < 0:
+        raise TargetError(
+            f"received --max-findings {options.max_findings}.\nexpected: 0 or more\ntry: 100"
+        )
+    lowest, failing = rank(options.severity), rank(options.fail_on)
+    set_environment(options)
+    with quiet_stdout():
+        outcome = run(
+            options.targets,
+            select=select,
+            ignore=ignore,
+            asyncio=options.asyncio,
+            root=options.root.resolve() if options.root else None,
+        )
+    return tell(options, outcome, lowest, failing)
+
+
+def tell(options: argparse.Namespace, outcome: Outcome, lowest: int, failing: int) -> int:
+    """Print the report: the exit code."""
+    from .core import SEVERITIES, all_rules
+    from .report import coloured, render, statistics
+
+    findings = [item for item in outcome.findings if SEVERITIES.index(item.severity) >= lowest]
+    machine = options.output_format in {"json", "sarif"}
+    limit = options.max_findings
+    shown = limit if limit is not None else (len(findings) if machine else SHOWN)
+    if options.statistics and not machine:
+        text = statistics(findings)
+    else:
+        text = render(options.output_format, findings, shown, all_rules())
+    if sys.stdout.isatty() and not os.environ.get("NO_COLOR") and not machine:
+        text = coloured(text)
+    if text:
+        print(text, flush=True)
+    for problem in outcome.problems:
+        print(f"validate-models: {problem}", file=sys.stderr)
+    print(summary(findings, shown, outcome), file=sys.stderr)
+    if outcome.problems:
+        return 2
+    failed = any(SEVERITIES.index(item.severity) >= failing for item in findings)
+    return 1 if failed and not options.exit_zero else 0
+
+
+def summary(findings: list[Finding], shown: int, outcome: Outcome) -> str:
+    """The last line: what was looked at, what was found, what was not shown."""
+    from .report import counts
+
+    found = ", ".join(f"{number} {name}" for name, number in counts(findings).items())
+    hidden = len(findings) - shown
+    more = f"; {hidden} not shown, see --max-findings" if hidden > 0 else ""
+    return (
+        f"validate-models: {outcome.mappers} mappers, {outcome.tables} tables: "
+        f"{len(findings)} findings ({found}){more}"
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,248 @@
+"""What a rule is, what it is given, and what comes out."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Column, ForeignKeyConstraint, MetaData, Table
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import ColumnProperty, Mapper, RelationshipProperty
+
+SEVERITIES = ("info", "warning", "error")
+DOCS = "https://docs.sqlalchemy.org/en/21"
+POSTGRES = "https://www.postgresql.org/docs/18"
+DIALECT = postgresql.dialect()  # type: ignore[no-untyped-call]
+
+
+@dataclass(frozen=True)
+class Hit:
+    """One place where a rule found its fault; the engine finds the file and the line.
+
+    Give *mapper* and *attribute* for what is mapped, *table* and *column* for what is not,
+    *item* for the name of an index or a constraint.
+    """
+
+    message: str
+    mapper: Mapper[Any] | None = None
+    attribute: str | None = None
+    table: Table | None = None
+    column: str | None = None
+    item: str | None = None
+    metadata: MetaData | None = None
+    severity: str | None = None
+    fix: str | None = None
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A rule with its texts and samples.
+
+    In a bad sample the line of each finding ends with ``# found``; good and near-miss samples have
+    none.  A near miss looks like the fault and is none.
+    """
+
+    name: str
+    severity: str
+    family: str
+    title: str
+    why: str
+    fix: str
+    url: str
+    check: Callable[[Project], Iterable[Hit]]
+    bad: str
+    good: str
+    near_miss: str = ""
+    default: bool = True
+    asyncio: bool = False
+    versions: str = "2.0, 2.1"
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where: a file, 1-based line and column, the end of the name on that line."""
+
+    path: Path
+    line: int
+    column: int = 1
+    end_column: int = 1
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A fault, with all that a report needs.  *path* is relative to the project where it can be."""
+
+    rule: str
+    severity: str
+    message: str
+    why: str
+    fix: str
+    path: str | None
+    line: int | None
+    column: int | None
+    model: str | None
+    table: str | None
+    attribute: str | None
+    fingerprint: str
+    url: str
+    end_column: int | None = field(default=None, compare=False)
+    frame: str | None = field(default=None, compare=False, repr=False)
+
+    def __str__(self) -> str:
+        """``path:line:column: severity: rule: message``."""
+        where = f"{self.path}:{self.line}:{self.column}" if self.path else self.table or "?"
+        return f"{where}: {self.severity}: {self.rule}: {self.message}"
+
+
+@dataclass
+class Project:
+    """What the imports made: configured mappers, tables, what failed and what was warned of."""
+
+    mappers: list[Mapper[Any]]
+    tables: list[Table]
+    metadatas: list[MetaData]
+    broken: list[tuple[Mapper[Any], Exception]]
+    warnings: list[str]
+    asyncio: bool
+    source_of: Callable[[Mapper[Any], str], str | None]
+
+    def relationships(self) -> Iterator[tuple[Mapper[Any], RelationshipProperty[Any]]]:
+        """Every relationship once, at the mapper that has it first; none that failed."""
+        for mapper in self.mappers:
+            for prop in mapper.relationships:
+                if prop.parent is mapper:
+                    yield mapper, prop
+
+    def columns(self) -> Iterator[tuple[Table, Column[Any]]]:
+        """Every column of every table."""
+        for table in self.tables:
+            for column in table.columns:
+                yield table, column
+
+    def foreign_keys(self) -> Iterator[tuple[Table, ForeignKeyConstraint]]:
+        """Every foreign key whose target is known, in a fixed order."""
+        for table in self.tables:
+            keys = sorted(table.foreign_key_constraints, key=lambda key: list(key.column_keys))
+            for key in keys:
+                if all(resolved(element) is not None for element in key.elements):
+                    yield table, key
+
+    @functools.cached_property
+    def owners(self) -> dict[Table, Mapper[Any]]:
+        """The first mapper of each table."""
+        found: dict[Table, Mapper[Any]] = {}
+        for mapper in self.mappers:
+            if isinstance(mapper.local_table, Table) and not mapper.single:
+                found.setdefault(mapper.local_table, mapper)
+        return found
+
+    def owner(self, table: Table, column: Column[Any]) -> tuple[Mapper[Any] | None, str | None]:
+        """The mapper and the attribute of *column*, where it has one.
+
+        Of single-table inheritance, that is the subclass which brings the column.
+        """
+        first = self.owners.get(table)
+        if first is None:
+            return None, None
+        for mapper in (first, *(sub for sub in first.self_and_descendants if sub is not first)):
+            if mapper not in self._known:
+                continue
+            try:
+                return mapper, mapper.get_property_by_column(column).key
+            except SQLAlchemyError:
+                continue
+        return first, None
+
+    @functools.cached_property
+    def _known(self) -> set[Mapper[Any]]:
+        return set(self.mappers)
+
+    def at(self, column: Column[Any], message: str, **more: Any) -> Hit:
+        """A hit at *column*."""
+        table: Table = column.table
+        mapper, key = self.owner(table, column)
+        return Hit(message, mapper=mapper, attribute=key, table=table, column=column.name, **more)
+
+
+@functools.lru_cache(maxsize=4096)
+def _compiled(kind: Any) -> str:
+    try:
+        return str(kind.compile(dialect=DIALECT))
+    except (SQLAlchemyError, NotImplementedError, AttributeError):
+        return ""
+
+
+def sql_type(column: Column[Any]) -> str:
+    """The type that PostgreSQL is told, in upper case: TypeDecorators and variants unwrapped."""
+    try:
+        return _compiled(column.type).upper()
+    except TypeError:  # a type of the user's that cannot be hashed
+        return _compiled.__wrapped__(column.type).upper()
+
+
+def resolved(element: Any) -> Column[Any] | None:
+    """The column that a foreign key points at, or None where its table is not there."""
+    try:
+        found: Column[Any] = element.column
+    except SQLAlchemyError:
+        return None
+    return found
+
+
+def column_names(columns: Iterable[Column[Any]]) -> str:
+    """``a, b``."""
+    return ", ".join(column.name for column in columns)
+
+
+def label(mapper: Mapper[Any], key: str | None = None) -> str:
+    """``Ticket.title``."""
+    return f"{mapper.class_.__name__}.{key}" if key else str(mapper.class_.__name__)
+
+
+def unique_sets(table: Table) -> list[set[Column[Any]]]:
+    """The sets of columns that some key, constraint or whole unique index keeps unique."""
+    from sqlalchemy import UniqueConstraint
+
+    found = [set(table.primary_key.columns)] if table.primary_key.columns else []
+    found += [set(item.columns) for item in table.constraints if isinstance(item, UniqueConstraint)]
+    found += [
+        set(plain)
+        for index in table.indexes
+        if index.unique and (plain := plain_columns(index)) is not None
+    ]
+    return found
+
+
+def plain_columns(index: Any) -> list[Column[Any]] | None:
+    """The columns of an index over plain columns and all rows; None for any other."""
+    if option(index, "where") is not None:
+        return None
+    if not all(isinstance(item, Column) for item in index.expressions):
+        return None
+    return list(index.expressions)
+
+
+def option(item: Any, name: str) -> Any:
+    """PostgreSQL's option *name* of an index or a constraint; None where it is not given."""
+    found = item.dialect_options["postgresql"].get(name)
+    return None if found in (None, False, "", ()) or found == {} else found
+
+
+def is_column_property(prop: Any) -> bool:
+    """Whether *prop* maps a column."""
+    return isinstance(prop, ColumnProperty)
+
+
+@functools.cache
+def all_rules() -> dict[str, Rule]:
+    """Every rule by its name, in the order of the names."""
+    folder = Path(__file__).resolve().parent / "rules"
+    package = f"{__package__}.rules"
+    names = sorted(path.stem for path in folder.glob("*.py") if not path.stem.startswith("_"))
+    rules = [importlib.import_module(f"{package}.{name}").RULE for name in names]
+    return {rule.name: rule for rule in sorted(rules, key=lambda rule: str(rule.name))}

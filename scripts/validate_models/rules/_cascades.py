@@ -1,0 +1,52 @@
+"""What the rules on deleting share."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import Column, ForeignKeyConstraint, Table
+from sqlalchemy.orm import RelationshipProperty
+from sqlalchemy.orm.interfaces import RelationshipDirection
+
+ONETOMANY = RelationshipDirection.ONETOMANY
+MANYTOONE = RelationshipDirection.MANYTOONE
+MANYTOMANY = RelationshipDirection.MANYTOMANY
+
+
+def child_columns(prop: RelationshipProperty[Any]) -> list[Column[Any]]:
+    """The foreign key's columns, at the child, of a one-to-many."""
+    pairs = prop.local_remote_pairs or []
+    return [remote for _, remote in pairs if isinstance(remote, Column)]
+
+
+def foreign_key_of(columns: list[Column[Any]]) -> ForeignKeyConstraint | None:
+    """The one foreign key over exactly these columns of one table; None where there is none."""
+    tables = {column.table for column in columns}
+    if len(tables) != 1:
+        return None
+    table = tables.pop()
+    if not isinstance(table, Table):
+        return None
+    found = [key for key in table.foreign_key_constraints if set(key.columns) == set(columns)]
+    return found[0] if len(found) == 1 else None
+
+
+def on_delete(key: ForeignKeyConstraint) -> str:
+    """``"CASCADE"``, ``"SET NULL"`` …; ``"NO ACTION"`` where nothing is given."""
+    return (key.ondelete or "NO ACTION").upper()
+
+
+def is_plain_join(prop: RelationshipProperty[Any]) -> bool:
+    """Whether the relationship joins by its foreign key's columns and by nothing else."""
+    from sqlalchemy.sql import operators, visitors
+    from sqlalchemy.sql.elements import BinaryExpression
+
+    compared = 0
+    for element in visitors.iterate(prop.primaryjoin):
+        if isinstance(element, BinaryExpression):
+            if element.operator is not operators.eq:
+                return False
+            if not isinstance(element.left, Column) or not isinstance(element.right, Column):
+                return False
+            compared += 1
+    return compared == len(prop.local_remote_pairs or [])

@@ -1,0 +1,66 @@
+"""A delete cascade that loads what the database would delete anyway."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ..core import DOCS, Hit, Project, Rule
+from ._cascades import ONETOMANY, child_columns, foreign_key_of, on_delete
+
+
+def check(project: Project) -> Iterator[Hit]:
+    """Delete cascades over ON DELETE CASCADE without passive_deletes."""
+    for mapper, prop in project.relationships():
+        if prop.direction is not ONETOMANY or prop.viewonly or prop.passive_deletes:
+            continue
+        key = foreign_key_of(child_columns(prop))
+        if key is not None and prop.cascade.delete and on_delete(key) == "CASCADE":
+            yield Hit(
+                f"deleting a {mapper.class_.__name__} loads every row of {prop.key} first",
+                mapper=mapper,
+                attribute=prop.key,
+            )
+
+
+RULE = Rule(
+    name="missing-passive-deletes",
+    severity="info",
+    family="cascades",
+    title="Children are loaded only to be deleted",
+    why="The foreign key has ON DELETE CASCADE, and still session.delete(parent) selects all "
+    "children and deletes them itself. Keep it where their ORM events must fire.",
+    fix="    relationship(cascade='all, delete-orphan', passive_deletes=True)",
+    url=f"{DOCS}/orm/cascades.html#using-foreign-key-on-delete-cascade-with-orm-relationships",
+    check=check,
+    bad="""
+class Ticket(Base):
+    __tablename__ = "tickets"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    comments: Mapped[list["Comment"]] = relationship(cascade="all, delete-orphan")  # found
+
+
+class Comment(Base):
+    __tablename__ = "comments"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    ticket_id: Mapped[int] = mapped_column(ForeignKey("tickets.id", ondelete="CASCADE"), index=True)
+""",
+    good="""
+class Ticket(Base):
+    __tablename__ = "tickets"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    comments: Mapped[list["Comment"]] = relationship(
+        back_populates="ticket", cascade="all, delete-orphan", passive_deletes=True, lazy="raise"
+    )
+
+
+class Comment(Base):
+    __tablename__ = "comments"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    ticket_id: Mapped[int] = mapped_column(ForeignKey("tickets.id", ondelete="CASCADE"), index=True)
+    ticket: Mapped[Ticket] = relationship(back_populates="comments", lazy="raise")
+""",
+)
