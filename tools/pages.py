@@ -92,19 +92,6 @@ def measured(name: str) -> None:
     )
 
 
-def repeated() -> None:
-    """Print what ``make prove`` wrote: a line a module.  For cog."""
-    document = json.loads((ROOT / "benchmarks" / "results" / "repetitions.json").read_text())
-    totals: dict[str, list[int]] = {}
-    for test in document["tests"]:
-        total = totals.setdefault(test["test"].partition(":")[0], [0, 0, 0])
-        for place, number in enumerate((1, test["runs"], test["failures"])):
-            total[place] += number
-    print("| | tests | runs | failures |\n|---|--:|--:|--:|")
-    for module, (tests, runs, failures) in totals.items():
-        print(f"| {module.removeprefix('test_')} | {tests} | {runs:,} | {failures} |")
-
-
 def run_cog(arguments: list[str]) -> int:
     """Run cog over every page."""
     prologue = "from tools.pages import *"
