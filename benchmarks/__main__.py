@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import psycopg
+from psycopg import sql
 
 from examples.postgres import PostgresError, Server, postgres_server
 
@@ -158,7 +159,8 @@ def durable_server(database_url: str | None, data: str) -> Iterator[Server]:
         psycopg.connect(server.url, autocommit=True) as connection,
     ):
         for name, value in SETTINGS.items():
-            connection.execute(f"ALTER SYSTEM SET {name} = '{value}'")
+            change = sql.SQL("ALTER SYSTEM SET {} = {}")
+            connection.execute(change.format(sql.Identifier(name), sql.Literal(value)))
     # Some of them take a restart.
     with postgres_server(provider="embedded", keep=cluster) as server:
         yield server
