@@ -46,7 +46,9 @@ def save_plot(document: dict[str, Any], path: Path) -> None:
         bars = axes.barh(names, times, xerr=errors, color=colours, ecolor=INK, height=0.62)
         axes.bar_label(bars, labels=labels, padding=4)
         axes.invert_yaxis()
-        axes.set_xlim(0, max(times) * 1.4)
+        # Room for the labels: one outside the axes is not drawn.
+        ends = [time + error for time, error in zip(times, errors, strict=True)]
+        axes.set_xlim(0, max(ends) * 1.4)
         axes.set_xlabel(
             f"{unit}, median of {document['repetitions']} rounds; × is times the blue bar",
             loc="left",

@@ -230,7 +230,7 @@ def test_a_status_change_leaves_a_message(listening: Session) -> None:
     ticket.status, ticket.resolved_at = TicketStatus.RESOLVED, datetime.now(UTC)
     listening.flush()
     assert [status for _, status in messages(listening)] == ["open", "in_progress", "resolved"]
-    payload = listening.scalars(select(OutboxMessage.payload)).first()
+    payload = listening.scalars(select(OutboxMessage.payload).order_by(OutboxMessage.id)).first()
     assert payload == {"ticket_id": ticket.id, "status": "open"}
 
 
