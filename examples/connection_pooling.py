@@ -360,10 +360,11 @@ def renew_after_migration(context: ExceptionContext) -> None:
     psycopg keeps what it has prepared until a rollback, which AUTOCOMMIT never sends: after ALTER
     COLUMN … TYPE every use would fail.  So it is one, and the pool begins anew.
     """
-    diagnosis = getattr(context.original_exception, "diag", None)
+    found: Any = context  # older stubs hold that it cannot be set
+    diagnosis = getattr(found.original_exception, "diag", None)
     # By the server's own function: the message is translated, 0A000 says no more than "no".
     if getattr(diagnosis, "source_function", None) == "RevalidateCachedQuery":
-        context.is_disconnect = True
+        found.is_disconnect = True
 
 
 def read_factory(engine: Engine) -> sessionmaker[ReadSession]:
