@@ -155,8 +155,8 @@ def postgresql_audit(engine: Engine) -> Way:
     """PostgreSQL-Audit: triggers that write an activity table, for each row.
 
     Its statement triggers, which are its default, keep the plan of their first statement: after
-    single rows, one UPDATE of 1,000 took 256 times the bare one, and of 20,000 it would take an
-    hour.  Without its session listener, which tells who acts: here nobody is told of.
+    single rows, one UPDATE of 1,000 was seen to take 256 times the bare one.  Without its session
+    listener, which tells who acts: here nobody is told of.
     """
     manager, base = PostgresqlAudit(use_statement_level_triggers=False), fresh_base()
     manager.base = base
