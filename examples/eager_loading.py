@@ -128,7 +128,9 @@ def newest_comments(ticket_ids: Iterable[int], per_ticket: int) -> Select[Commen
         .lateral()
     )
     found = aliased(Comment, newest)
-    return select(found).select_from(wanted).join(newest, true())
+    # The order inside a lateral subquery picks the rows; only this one orders the answer.
+    order = (found.ticket_id, found.created_at.desc(), found.id.desc())
+    return select(found).select_from(wanted).join(newest, true()).order_by(*order)
 
 
 def tickets_with_counts(limit: int) -> Select[Ticket, int]:

@@ -9,6 +9,8 @@ import pytest
 from psycopg import sql
 from sqlalchemy import Engine
 
+from tests.short import SHORT
+
 pytest_plugins = [
     "examples.testing_patterns.plugin",
     "examples.testing_patterns.no_skips",
@@ -32,16 +34,29 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what needs a container engine unless a container serves this run."""
+    """Leave out what needs a container engine where there is none, and what was run once already.
+
+    Left out, not skipped: a skip would say that something was not proved.
+    """
     # Imported late: pytest rewrites the plugin's asserts, and must be the first to import it.
     from examples.testing_patterns.plugin import FACTS
 
     facts = config.stash.get(FACTS, None)
-    if facts and facts["provider"] == "container":
-        return
-    left_out = [item for item in items if item.get_closest_marker("container")]
+    unwanted = {"once"} if SHORT else set()
+    if not (facts and facts["provider"] == "container"):
+        unwanted.add("container")
+    left_out = [
+        item for item in items if unwanted & {marker.name for marker in item.iter_markers()}
+    ]
     config.hook.pytest_deselected(items=left_out)
     items[:] = [item for item in items if item not in left_out]
+
+
+@pytest.fixture
+def pytester(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
+    """A project of somebody else's, without the plugins that are slow to import."""
+    monkeypatch.setenv("PYTEST_ADDOPTS", "-p no:schemathesis -p no:hypothesispytest")
+    return pytester
 
 
 @pytest.fixture(scope="session")

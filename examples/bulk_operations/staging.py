@@ -18,6 +18,7 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     MetaData,
+    Select,
     Table,
     column,
     func,
@@ -27,12 +28,14 @@ from sqlalchemy import (
     text,
 )
 from sqlalchemy import Column as SchemaColumn
+from sqlalchemy import table as lightweight_table
 
 from ..models import Base
 from .copying import copy_into, table_of
 
 POSITION = "position"
 """Where a row stood in the input, from 0."""
+NESTED_LOOPS = "enable_nestloop"
 
 
 @cache  # by table and columns: a new Table each time would be a new statement to compile
@@ -78,9 +81,31 @@ def staged(
         (POSITION, *columns),
         ((position, *values_of(position, row, columns)) for position, row in numbered),
     )
+    own_name = connection.dialect.identifier_preparer.format_table(table)
+    nested_loops = connection.scalar(without_nested_loops(own_name, count))
     yield made, count
-    # After an error there is nothing to drop: the rollback takes the table along.
+    # After an error there is nothing to drop or set: the rollback takes both along.
     connection.execute(text(f"DROP TABLE {name}"))
+    if nested_loops is not None:
+        connection.execute(select(func.set_config(NESTED_LOOPS, nested_loops, True)))
+
+
+def without_nested_loops(name: str, count: int) -> Select[str, str]:
+    """Turn nested loops off where PostgreSQL takes table *name* for smaller than *count* rows.
+
+    Returns what the setting was, or no row.  Only ANALYZE counts rows: a table that a transaction
+    is filling may pass for empty.  For the one row expected in it PostgreSQL would read all that is
+    staged, and then does so for each that is there: the square of a large batch.
+    """
+    facts = lightweight_table("pg_class", column("oid"), column("reltuples"))
+    return (
+        select(
+            func.current_setting(NESTED_LOOPS).label("was"),
+            func.set_config(NESTED_LOOPS, "off", True).label("now"),
+        )
+        .select_from(facts)
+        .where(facts.c.oid == func.to_regclass(name), facts.c.reltuples < count)
+    )
 
 
 def values_of(position: int, row: Mapping[str, Any], columns: tuple[str, ...]) -> list[Any]:

@@ -13,7 +13,7 @@ To copy: this folder, ``postgres.py``, ``database.py``, your ``models.py`` and
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from typing import Any
@@ -28,6 +28,7 @@ from ..database import AsyncDriver, SyncDriver, create_asyncio_engine, create_sy
 from ..models import Base
 from ..postgres import PostgresError, postgres_server, temporary_database
 from .isolation import isolated_async_session, isolated_session
+from .row_order import shuffled_rows
 
 # A test runs once a driver that is installed; psycopg always is, since postgres.py needs it.
 SYNC_DRIVERS: list[SyncDriver] = ["psycopg"]
@@ -41,13 +42,21 @@ OPEN = pytest.StashKey[ExitStack]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Two options decide where PostgreSQL comes from."""
+    """Two options decide where PostgreSQL comes from, one how it orders what nobody ordered."""
     group = parser.getgroup("postgresql")
     group.addoption("--database-url", help="a server that runs already; only soe_… is written to")
     group.addoption(
         "--postgres-provider",
         choices=["auto", "url", "container", "embedded"],
         help="default: POSTGRES_PROVIDER, else auto",
+    )
+    group.addoption(
+        "--shuffle-rows",
+        nargs="?",
+        type=int,
+        const=1,
+        metavar="SEED",
+        help="shuffle the rows that no ORDER BY orders: what leans on luck fails",
     )
 
 
@@ -96,6 +105,14 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     stack = config.stash.get(OPEN, None)
     if stack is not None:
         stack.close()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def row_order(pytestconfig: pytest.Config) -> Iterator[None]:
+    """Shuffle rows where the run was asked to."""
+    seed = pytestconfig.option.shuffle_rows
+    with nullcontext() if seed is None else shuffled_rows(Engine, seed):
+        yield
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -98,6 +98,7 @@ from examples.testing_patterns.factories import (
     make_user,
 )
 from examples.testing_patterns.statements import assert_statements, recorded_statements
+from tests.short import times
 
 configure_mappers()
 TICKETS, USERS, COMMENTS, TICKET_TAGS = (
@@ -1445,7 +1446,7 @@ def with_triggers(
         yield engine
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=times(30, 6), deadline=None)
 @given(steps=operations(["orm", "bulk", "core", "raw", "copy"]))
 def test_replaying_the_trail_gives_the_rows(with_triggers: Engine, steps: list[Any]) -> None:
     with Session(with_triggers) as session:
@@ -1474,7 +1475,7 @@ def test_replaying_the_trail_gives_the_rows(with_triggers: Engine, steps: list[A
                     }
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=times(20, 5), deadline=None)
 @given(steps=operations(["orm", "bulk"]))
 def test_replaying_what_session_events_wrote(population: Engine, steps: list[Any]) -> None:
     with Session(population) as session:
@@ -1496,7 +1497,7 @@ def population(postgres_url: str, template_name: str) -> Iterator[Engine]:
         engine.dispose()
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=times(20, 5), deadline=None)
 @given(
     steps=operations(["orm", "bulk", "core", "raw", "copy"]),
     by_trigger=st.booleans(),

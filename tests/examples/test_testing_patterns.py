@@ -137,6 +137,7 @@ def test_the_plugin_serves_another_project(
     result.stdout.fnmatch_lines(["postgresql: provider url, version *"])
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     ("ci", "skip", "passed"),
     [
@@ -160,6 +161,7 @@ def test_a_skip_is_an_error_in_ci(
     assert (result.ret == 0) == passed
 
 
+@pytest.mark.once
 def test_a_version_skip_passes_in_ci(project: pytest.Pytester, postgres_url: str) -> None:
     project.makepyfile(
         "import pytest\n@pytest.mark.requires_postgres(99)\ndef test_it(): assert 0\n"
@@ -172,6 +174,7 @@ def test_a_version_skip_passes_in_ci(project: pytest.Pytester, postgres_url: str
     result.stdout.fnmatch_lines(["*requires PostgreSQL 99, served by *"])
 
 
+@pytest.mark.once
 def test_no_server_is_one_clear_message(project: pytest.Pytester) -> None:
     project.makepyfile(TESTS)
     dead = "postgresql://u:hunter2@127.0.0.1:1/x"

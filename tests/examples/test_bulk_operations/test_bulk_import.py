@@ -365,6 +365,7 @@ def test_the_command(real_commits: str, tmp_path: Path) -> None:
     engine.dispose()
 
 
+@pytest.mark.once
 def test_a_progress_bar_on_a_terminal(real_commits: str, tmp_path: Path) -> None:
     path = write_jsonl(tmp_path / "tickets.jsonl", [row(1)])
     ours, theirs = pty.openpty()

@@ -33,6 +33,7 @@ from sqlalchemy import (
     Table,
     Text,
     Uuid,
+    delete,
     func,
     insert,
     select,
@@ -81,6 +82,7 @@ from examples.bulk_operations.inserting import (
     reserved_ids,
 )
 from examples.bulk_operations.reading import async_read_in_batches, read_in_batches, tickets_after
+from examples.bulk_operations.staging import staged
 from examples.bulk_operations.upserting import (
     TAGS,
     TICKETS,
@@ -118,8 +120,10 @@ from examples.testing_patterns.factories import (
     make_ticket,
     make_user,
 )
+from examples.testing_patterns.plans import recorded_plans
 from examples.testing_patterns.plugin import ASYNC_DRIVERS, SYNC_DRIVERS
 from examples.testing_patterns.statements import assert_statements, recorded_statements
+from tests.short import times
 
 DEADLINE = 60.0
 LONG_AGO = datetime(2020, 2, 29, 12, 0, 0, 1, tzinfo=UTC)
@@ -224,7 +228,7 @@ def copy_knows_the_plain_types(session: Session) -> None:
 
 
 @given(texts=st.lists(st.text(st.characters(exclude_characters="\0", codec="utf-8"))))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=times(30, 6), deadline=None)
 def test_any_text_comes_back(engines: dict[str, Engine], texts: list[str]) -> None:
     for engine in engines.values():
         with Session(engine) as session:
@@ -646,6 +650,50 @@ def more_rows_than_there_are_parameters(session: Session) -> None:
     assert set(update_rows(session, Ticket, held)) == {"updated"}
 
 
+def test_a_table_that_passes_for_empty(real_commits: str) -> None:
+    """A nested loop would read the batch once for each row of it: the square."""
+    engine = create_sync_engine(real_commits)
+    with Session(engine) as session:
+        keys = keys_of(session)
+        upsert_rows(session, TICKETS, numbered(keys, range(3_000)))
+        session.commit()
+        session.execute(delete(Ticket))
+        session.commit()
+    with engine.connect() as connection:
+        connection.execution_options(isolation_level="AUTOCOMMIT")
+        connection.execute(text("VACUUM (ANALYZE, TRUNCATE false) tickets"))
+    with Session(engine) as session:
+        rows = numbered(keys_of(session), range(3_000))
+        upsert_rows(session, TICKETS, rows)
+        with recorded_plans(session) as plans:
+            found = upsert_rows(session, TICKETS, rows)
+            held = [{"id": row.id, "priority": TicketPriority.LOW} for row in found]
+            assert set(update_rows(session, Ticket, held * 5)) == {"updated"}
+        kinds = {node.kind for plan in plans for node in plan.nodes}
+        assert "LockRows" in kinds
+        assert "Nested Loop" not in kinds, str(plans)
+        # Only so long: what the caller does next is planned as ever.
+        assert session.scalar(text("SHOW enable_nestloop")) == "on"
+    engine.dispose()
+
+
+def test_a_small_batch_beside_a_large_table_may_loop(session: Session) -> None:
+    tags = [make_tag() for _ in range(20)]
+    session.add_all(tags)
+    session.flush()
+    session.execute(text("ANALYZE tags"))
+    connection, tags_table = session.connection(), table_of(Tag)
+    for size, setting in ((5, "on"), (50, "off")):
+        rows = [{"name": f"new {number}"} for number in range(size)]
+        with staged(connection, tags_table, rows):
+            assert connection.scalar(text("SHOW enable_nestloop")) == setting
+        assert connection.scalar(text("SHOW enable_nestloop")) == "on"
+    connection.execute(text("SET LOCAL enable_nestloop = off"))
+    with staged(connection, tags_table, rows):
+        pass
+    assert connection.scalar(text("SHOW enable_nestloop")) == "off"
+
+
 @scenario
 def rows_of_other_columns_are_told(session: Session) -> None:
     keys = keys_of(session)
@@ -685,7 +733,7 @@ batches = st.lists(
 
 
 @given(batches=batches)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=times(40, 8), deadline=None)
 def test_upserts_agree_with_a_dictionary(
     engines: dict[str, Engine], batches: list[list[tuple[int, str]]]
 ) -> None:

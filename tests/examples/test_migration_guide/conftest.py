@@ -9,6 +9,7 @@ import pytest
 from examples.postgres import temporary_database
 from examples.testing_patterns.plugin import database_name
 from tests.examples.test_migration_guide.desk import FIRST, fill, upgrade
+from tests.short import times
 
 
 @pytest.fixture
@@ -23,7 +24,7 @@ def full_template(postgres_url: str) -> Iterator[str]:
     """The name of a database at the first revision, with 100,000 tickets."""
     with temporary_database(postgres_url) as url:
         upgrade(url, FIRST)
-        fill(url, 100_000)
+        fill(url, times(100_000, 20_000))
         yield database_name(url)
 
 

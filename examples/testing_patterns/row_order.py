@@ -1,0 +1,63 @@
+"""Find the code that leans on an order nobody asked for.
+
+Problem: without ORDER BY, and among rows that tie in it, PostgreSQL returns rows as it finds them:
+in the order of insertion in every test, until a page is reused, a plan changes, a scan goes
+parallel.  Pattern: run the suite once with those rows shuffled (``pytest --shuffle-rows``), and
+mend what fails.  Not for tests that read the text or the plan of a statement: it gets a longer
+ORDER BY.  Copy this file as it is: it needs SQLAlchemy alone.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from sqlalchemy import Connection, Engine, Select, String, cast, event, func, inspect
+
+from .statements import Target, engine_of
+
+
+def shuffled(statement: Select[Any], seed: int) -> Select[Any]:
+    """*statement* with one more, last, key in its ORDER BY: the same *seed*, the same order.
+
+    A query of entities is shuffled by their primary keys, so that the rows of one parent stay
+    together and a joined collection keeps its own order.  DISTINCT may order by what it selects
+    only, and stays as it is.
+    """
+    if statement._distinct or statement._distinct_on:
+        return statement
+    first = statement.column_descriptions[0] if statement.column_descriptions else {}
+    entity = first.get("entity")
+    if entity is None or first["expr"] is not entity or statement._group_by_clauses:
+        return statement.order_by(func.random())
+    mapper = inspect(entity).mapper
+    keys = [
+        cast(getattr(entity, mapper.get_property_by_column(column).key), String)
+        for column in mapper.primary_key
+    ]
+    return statement.order_by(func.hashtextextended(func.concat_ws("/", *keys), seed))
+
+
+@contextmanager
+def shuffled_rows(target: Target | type[Engine], seed: int | None = None) -> Iterator[int]:
+    """Shuffle what SELECTs of *target* return in the block, as far as no ORDER BY forbids it.
+
+    Yields the seed, to be told and to be given again.  ``Engine``, the class, means every engine.
+    Textual SQL, UNIONs and RETURNING are left alone.
+    """
+    seed = random.randrange(2**31) if seed is None else seed  # noqa: S311 - no secret
+    source = target if isinstance(target, type) else engine_of(target)
+
+    def shuffle(
+        _connection: Connection, clause: Any, multiparams: Any, params: Any, _options: Any
+    ) -> tuple[Any, Any, Any]:
+        clause = shuffled(clause, seed) if isinstance(clause, Select) else clause
+        return clause, multiparams, params
+
+    event.listen(source, "before_execute", shuffle, retval=True)
+    try:
+        yield seed
+    finally:
+        event.remove(source, "before_execute", shuffle)
