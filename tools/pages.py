@@ -7,13 +7,28 @@ that function with a link to its file.  Nothing in a page is copied by hand.
 from __future__ import annotations
 
 import ast
+import functools
 import importlib
+import itertools
 import json
+import re
 import subprocess
 import sys
+import tempfile
+import warnings
 from pathlib import Path
+from textwrap import dedent, indent, shorten
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from validate_models.core import Rule
 
 ROOT = Path(__file__).resolve().parent.parent
+LONGEST = 160  # of a message
+VARYING = re.compile(r"\d{4}-\d\d-\d\d [\d:.+]+|[0-9a-f]{8}-[0-9a-f-]{27}")  # times, UUIDs
+# What a sample has because it must, and a reader need not see.
+KEY = "    id: Mapped[int] = mapped_column(primary_key=True)\n"
+PLAIN = re.compile(rf"class \w+\(Base\):\n    __tablename__ = .*\n\n{re.escape(KEY.rstrip())}")
 
 
 def pages() -> list[Path]:
@@ -76,7 +91,7 @@ def measured(name: str) -> None:
     """Print what ``benchmarks/results`` says of one suite: a table, and its plot.  For cog."""
     document = json.loads((ROOT / "benchmarks" / "results" / f"{name}.json").read_text())
     versions, machine = document["versions"], document["machine"]
-    print(f"{document['title']}, {document['size']:,} rows:\n")
+    print(f"{document['title']}, {document['size']:,} {document.get('unit', 'rows')}:\n")
     print("| | median | spread | times | statements |\n|---|--:|--:|--:|--:|")
     for case in document["cases"]:
         statements = "" if case["statements"] is None else f"{case['statements']:,}"
@@ -90,6 +105,144 @@ def measured(name: str) -> None:
         f"{machine['cores']} cores, PostgreSQL {versions['postgresql']}, "
         f"SQLAlchemy {versions['sqlalchemy']}. Read the ratios.*"
     )
+
+
+@functools.cache
+def linter_rules() -> dict[str, list[Rule]]:
+    """The rules of validate-models by family."""
+    sys.path.insert(0, str(ROOT / "scripts"))
+    core = importlib.import_module("validate_models.core")
+    found: dict[str, list[Rule]] = {}
+    for rule in core.all_rules().values():
+        found.setdefault(rule.family, []).append(rule)
+    return dict(sorted(found.items()))
+
+
+def rule_page(family: str) -> str:
+    """The name of the page on the rules of *family*."""
+    return f"validating-models-{family}.md"
+
+
+def rule_index() -> None:
+    """Print the rules as tables, a family each, with links to their headings.  For cog."""
+    for family, members in linter_rules().items():
+        page = rule_page(family)
+        print(f"| [{family}]({page}) | | finds |\n|---|---|---|")
+        for rule in members:
+            word = rule.severity if rule.default else f"{rule.severity}, opt-in"
+            print(f"| [`{rule.name}`]({page}#{rule.name}) | {word} | {rule.title} |")
+        print()
+
+
+def linter_says(output_format: str) -> None:
+    """Print what the linter says, in one format, of the models that stand in its page.  For cog."""
+    page = (ROOT / "references" / "validating-models.md").read_text()
+    models = re.search(r"cat > models\.py <<'END'\n(.*?)^END$", page, re.DOTALL | re.MULTILINE)
+    assert models
+    with tempfile.TemporaryDirectory(prefix="soe-pages-") as folder:
+        (Path(folder) / "models.py").write_text(models[1])
+        script = ROOT / "scripts" / "validate-models.py"
+        result = subprocess.run(
+            [sys.executable, str(script), "--output-format", output_format, "models.py"],
+            cwd=folder,
+            check=False,
+            capture_output=True,
+            text=True,
+        )
+    if result.returncode != 1:
+        raise LookupError(f"expected findings, received {result.returncode}: {result.stderr}")
+    # Set in, not fenced: a fenced block would be run.  The first line keeps cog from undoing that.
+    print(f"`--output-format {output_format}`:\n\n{indent(result.stdout.rstrip(), '    ')}")
+
+
+def rules(family: str) -> None:
+    """Print all that there is to say of the rules of *family*.  For cog."""
+    print("\n\n".join(rule_in_full(rule) for rule in linter_rules()[family]))
+
+
+def rule_in_full(rule: Rule) -> str:
+    """One rule: severity, why, wrong code with the message that it gets, fix, right code."""
+    marks = [rule.severity]
+    marks += [] if rule.default else ["opt-in"]
+    marks += ["only where asyncio is used"] if rule.asyncio else []
+    marks += [f"SQLAlchemy {rule.versions}"] if rule.versions != "2.0, 2.1" else []
+    keyless = not re.search(r"primary_key=.*# found", rule.bad)
+    wrong = parts_of(rule.bad, keyless)
+    same = {part.replace("  # found", "") for part in wrong}
+    right = parts_of(rule.good, keyless)
+    right = [part for part in right if part not in same] or right
+    told = (shorten(message, LONGEST, placeholder=" …") for message in messages_of(rule))
+    messages = "; ".join(f"`{message}`" for message in itertools.islice(told, 2))
+    return "\n\n".join(
+        [
+            f"## {rule.name}",
+            f"*{', '.join(marks)}.* {rule.title}.",
+            escaped(rule.why),
+            f"**Wrong**: {messages}.",
+            *in_python(wrong),
+            f"**Right**:{in_markdown(rule.fix)}",
+            *in_python(right),
+            f"[Documentation]({rule.url}).",
+        ]
+    )
+
+
+def parts_of(sample: str, keyless: bool) -> list[str]:
+    """The classes and tables of a sample; *keyless*: without keys that are not the point."""
+    parts = dedent(sample).strip().split("\n\n\n")
+    if not keyless:
+        return parts
+    return [without_key(part) for part in parts if not PLAIN.fullmatch(part)]
+
+
+def without_key(part: str) -> str:
+    """A class without its key, unless it speaks of that again: ``remote_side=id``."""
+    short = part.replace(KEY, "")
+    return part if re.search(r"(?<!\.)\bid\b", short) else short
+
+
+def in_python(parts: list[str]) -> list[str]:
+    """*parts* as one block, if any.  No test of the pages runs it: those of the rules did."""
+    return ["```python\n" + "\n\n\n".join(parts) + "\n```"] * bool(parts)
+
+
+def messages_of(rule: Rule) -> list[str]:
+    """What *rule* says of its bad sample, by asking it.
+
+    Raises ``LookupError`` where it finds nothing.
+    """
+    samples = importlib.import_module("tests.scripts.test_validate_models.samples")
+    api = importlib.import_module("validate_models.api")
+    kept = list(sys.path)
+    with tempfile.TemporaryDirectory(prefix="soe-pages-") as folder, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what SQLAlchemy says of bad samples by itself
+        path = samples.write_sample(Path(folder), rule.bad).rename(f"{folder}/models.py")
+        try:
+            outcome = api.run([str(path)], select=[rule.name], asyncio=True, root=Path(folder))
+        finally:
+            samples.forget(path.stem)
+            sys.path[:] = kept
+    found = list(dict.fromkeys(VARYING.sub("…", item.message) for item in outcome.findings))
+    if not found:
+        raise LookupError(f"{rule.name} finds nothing in its bad sample: {outcome.problems}")
+    return found
+
+
+def escaped(text: str) -> str:
+    """*text* as Markdown prose: ``__init__`` is no emphasis."""
+    return text.replace("__", r"\_\_")
+
+
+def in_markdown(fix: str) -> str:
+    """A rule's fix: lines that are set in are code, the others prose."""
+    lines: list[str] = []
+    was_code = False
+    for line in fix.strip("\n").splitlines():
+        is_code = line.startswith("    ")
+        lines += [""] * (is_code != was_code)
+        lines.append(line if is_code else escaped(line))
+        was_code = is_code
+    return ("\n" if lines[0] == "" else " ") + "\n".join(lines)
 
 
 def run_cog(arguments: list[str]) -> int:

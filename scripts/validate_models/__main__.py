@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import gc
 import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 if TYPE_CHECKING:
     from .api import Outcome
@@ -31,6 +32,7 @@ exit codes:
   2  wrong usage, a target that cannot be imported, or a rule that could not be proved
 """
 SHOWN = 100
+LEFT_OPEN: list[TextIO] = []
 
 
 def parser() -> argparse.ArgumentParser:
@@ -78,13 +80,20 @@ def quiet_stdout() -> Iterator[None]:
     kept = os.dup(1)
     nothing = os.open(os.devnull, os.O_RDONLY)
     kept_input = os.dup(0)
+    streams = sys.stdin, sys.stdout, sys.stderr
     os.dup2(2, 1)
     os.dup2(nothing, 0)  # an import that asks a question gets no answer
+    # Streams of its own, left open: the import may close them, its log handlers keep them.
+    sys.stdout = open(os.dup(2), "w", buffering=1, errors="replace")  # noqa: PTH123, SIM115
+    sys.stderr = open(os.dup(2), "w", buffering=1, errors="replace")  # noqa: PTH123, SIM115
+    LEFT_OPEN.extend([sys.stdout, sys.stderr])
     try:
-        with contextlib.redirect_stdout(sys.stderr):
-            yield
+        yield
     finally:
-        sys.stdout.flush()
+        for stream in LEFT_OPEN:
+            with contextlib.suppress(ValueError, OSError):
+                stream.flush()
+        sys.stdin, sys.stdout, sys.stderr = streams
         os.dup2(kept, 1)
         os.dup2(kept_input, 0)
         for descriptor in (kept, nothing, kept_input):
@@ -114,13 +123,28 @@ def set_environment(options: argparse.Namespace) -> None:
     for pair in pairs:
         name, separator, value = pair.partition("=")
         if not separator or not name.strip().isidentifier():
+            # Without the sign, what is a value cannot be told: nothing of it is shown.
+            received = f"the setting {name[:40]!r}" if separator else "a setting without ="
             raise TargetError(
-                f"received the setting {name[:40]!r}.\nexpected: NAME=VALUE\n"
+                f"received {received}.\nexpected: NAME=VALUE\n"
                 "try: --set DATABASE_URL=postgresql+psycopg://127.0.0.1/postgres"
             )
         os.environ[name.strip()] = value.strip().strip("\"'")
 
 
+@contextlib.contextmanager
+def no_collector() -> Iterator[None]:
+    """Collect no garbage within: again and again it would walk all that SQLAlchemy made."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
+
+
+@no_collector()
 def main(arguments: list[str]) -> int:
     """Run the program.  Exit codes as in ``--help``."""
     options = parser().parse_args(arguments)

@@ -123,7 +123,11 @@ def run(
             )
         if loaded.failures:
             project.broken = []  # what is missing may be what could not be imported
-        for rule in rules:
+        # Where a part was left out, what a comment ignores may be there.
+        judged = not project.broken and not loaded.failures
+        whole = all(isinstance(target, str) and ":" not in target for target in targets)
+        project.ignores = lambda: places.ignores(project.mappers, whole) if judged else ()
+        for rule in sorted(rules, key=lambda rule: rule.last):
             outcome.findings += ask(rule, project, places, loaded.root, outcome)
     outcome.findings = distinct(outcome.findings)
     return outcome
@@ -195,6 +199,7 @@ def ask(
     """The findings of one rule; its own failure is a problem, never a clean bill."""
     if rule.asyncio and not project.asyncio:
         return []
+    project.asked.add(rule.name)
     try:
         return [
             found
@@ -212,7 +217,8 @@ def ask(
 def finding(rule: Rule, hit: Hit, places: Places, root: Path) -> Finding | None:
     """The finding of *hit*; None where a comment ignores it."""
     place, ignored, bare = places.locate(hit)
-    if rule.name in ignored:
+    if rule.name in ignored and place is not None:
+        places.used.add((place.path, ignored[rule.name], rule.name))
         return None
     table = hit.table
     if table is None and hit.mapper is not None and isinstance(hit.mapper.local_table, Table):
@@ -236,6 +242,7 @@ def finding(rule: Rule, hit: Hit, places: Places, root: Path) -> Finding | None:
         url=rule.url,
         end_column=place.end_column if place else None,
         frame=frame_line(places, place.path, place.line) if place else None,
+        file=place.path.resolve() if place else None,
     )
 
 

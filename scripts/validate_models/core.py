@@ -10,14 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Column, ForeignKeyConstraint, MetaData, Table
-from sqlalchemy.dialects import postgresql
+from sqlalchemy.engine import Dialect
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import ColumnProperty, Mapper, RelationshipProperty
 
 SEVERITIES = ("info", "warning", "error")
 DOCS = "https://docs.sqlalchemy.org/en/21"
 POSTGRES = "https://www.postgresql.org/docs/18"
-DIALECT = postgresql.dialect()  # type: ignore[no-untyped-call]
 
 
 @dataclass(frozen=True)
@@ -25,7 +24,7 @@ class Hit:
     """One place where a rule found its fault; the engine finds the file and the line.
 
     Give *mapper* and *attribute* for what is mapped, *table* and *column* for what is not,
-    *item* for the name of an index or a constraint.
+    *item* for the name of an index or a constraint, *place* for what is none of these.
     """
 
     message: str
@@ -37,6 +36,7 @@ class Hit:
     metadata: MetaData | None = None
     severity: str | None = None
     fix: str | None = None
+    place: Place | None = None
 
 
 @dataclass(frozen=True)
@@ -60,6 +60,7 @@ class Rule:
     near_miss: str = ""
     default: bool = True
     asyncio: bool = False
+    last: bool = False  # it asks what the other rules did
     versions: str = "2.0, 2.1"
 
 
@@ -71,6 +72,16 @@ class Place:
     line: int
     column: int = 1
     end_column: int = 1
+
+
+@dataclass(frozen=True)
+class Ignore:
+    """A comment that ignores *rules*: where, in which class, and which of them it ignored."""
+
+    place: Place
+    rules: tuple[str, ...]
+    mapper: Mapper[Any] | None
+    used: frozenset[str]
 
 
 @dataclass(frozen=True)
@@ -92,6 +103,7 @@ class Finding:
     url: str
     end_column: int | None = field(default=None, compare=False)
     frame: str | None = field(default=None, compare=False, repr=False)
+    file: Path | None = field(default=None, compare=False, repr=False)
 
     def __str__(self) -> str:
         """``path:line:column: severity: rule: message``."""
@@ -110,6 +122,8 @@ class Project:
     warnings: list[str]
     asyncio: bool
     source_of: Callable[[Mapper[Any], str], str | None]
+    ignores: Callable[[], Iterable[Ignore]] = tuple
+    asked: set[str] = field(default_factory=set)
 
     def relationships(self) -> Iterator[tuple[Mapper[Any], RelationshipProperty[Any]]]:
         """Every relationship once, at the mapper that has it first; none that failed."""
@@ -169,10 +183,18 @@ class Project:
         return Hit(message, mapper=mapper, attribute=key, table=table, column=column.name, **more)
 
 
+@functools.cache
+def dialect() -> Dialect:
+    """PostgreSQL's; imported when it is needed, since that takes a while."""
+    from sqlalchemy.dialects import postgresql
+
+    return postgresql.dialect()  # type: ignore[no-untyped-call]
+
+
 @functools.lru_cache(maxsize=4096)
 def _compiled(kind: Any) -> str:
     try:
-        return str(kind.compile(dialect=DIALECT))
+        return str(kind.compile(dialect=dialect()))
     except (SQLAlchemyError, NotImplementedError, AttributeError):
         return ""
 

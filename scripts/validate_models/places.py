@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import ast
+import io
 import re
 import sys
-from collections.abc import Iterator
+import tokenize
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,7 @@ from typing import Any
 from sqlalchemy import MetaData, Table
 from sqlalchemy.orm import Mapper
 
-from .core import Hit, Place
+from .core import Hit, Ignore, Place
 from .targets import is_library
 
 IGNORE = re.compile(r"#\s*validate-models:\s*ignore\[([\w\s,-]+)\]\s*(.*)$")
@@ -39,7 +41,7 @@ class Source:
                 self._index(child, f"{prefix}{child.name}.")
             elif isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef):
                 self._index(child, f"{prefix}{child.name}.<locals>.")
-            else:
+            elif not isinstance(child, ast.expr):  # no class stands in an expression
                 self._index(child, prefix)
 
 
@@ -72,6 +74,7 @@ class Places:
     def __init__(self, made_at: dict[Table, tuple[str, int]] | None = None) -> None:
         """*made_at*: where each table was made, as seen while it was."""
         self.made_at = made_at or {}
+        self.used: set[tuple[Path, int, str]] = set()
         self._files: dict[str, Source | None] = {}
 
     def source(self, path: str | None) -> Source | None:
@@ -115,11 +118,13 @@ class Places:
         source, item, _ = found
         return "\n".join(source.lines[item.lineno - 1 : item.end_lineno])
 
-    def locate(self, hit: Hit) -> tuple[Place | None, set[str], bool]:
-        """The place of *hit*, the rules that a comment there ignores, and whether one lacks why."""
+    def locate(self, hit: Hit) -> tuple[Place | None, dict[str, int], bool]:
+        """The place of *hit*, what comments there ignore, and whether one lacks its reason."""
+        if hit.place is not None:
+            return hit.place, {}, False
         found = self._item(hit) or self._attribute(hit) or self._column(hit) or self._whole(hit)
         if found is None:
-            return None, set(), False
+            return None, {}, False
         source, node, first, last = found
         ignored, bare = ignored_rules(source, first, last)
         return place_of(source, node), ignored, bare
@@ -212,8 +217,59 @@ class Places:
                 if named or made:
                     yield source, (named or made)[0]
 
+    def ignores(self, mappers: Iterable[Mapper[Any]], whole: bool) -> Iterator[Ignore]:
+        """The ignore comments beside *mappers*; with *whole*, those outside their classes too."""
+        classes: dict[Path, list[tuple[ast.ClassDef, Mapper[Any]]]] = {}
+        files: dict[str, None] = {}
+        for mapper in mappers:
+            for base in mapper.class_.__mro__:
+                path = getattr(sys.modules.get(base.__module__), "__file__", None)
+                if path and path not in files and not is_library(path):
+                    files[path] = None
+        files |= {path: None for path, _ in self.made_at.values() if not is_library(path)}
+        marked = [path for path in files if has_mark(path)]
+        for mapper in mappers if marked else ():
+            found = self.class_node(mapper.class_)
+            if found:
+                classes.setdefault(found[0].path, []).append((found[1], mapper))
+        for source in filter(None, map(self.source, marked)):
+            nodes = classes.get(source.path, [])
+            for line, column, names in comments_of(source):
+                around = [
+                    mapper
+                    for node, mapper in nodes
+                    if first_line(node) - 1 <= line <= (node.end_lineno or 0)
+                ]
+                if around or whole:
+                    used = {name for name in names if (source.path, line, name) in self.used}
+                    place = Place(source.path, line, column, len(source.lines[line - 1]) + 1)
+                    mapper_there = around[-1] if around else None
+                    yield Ignore(place, names, mapper_there, frozenset(used))
+
 
 Found = tuple[Source, ast.AST, int, int]
+
+
+def has_mark(path: str) -> bool:
+    """Whether the file speaks of ignoring at all: it is parsed only then."""
+    try:
+        return b"validate-models:" in Path(path).read_bytes()
+    except OSError:
+        return False
+
+
+def comments_of(source: Source) -> Iterator[tuple[int, int, tuple[str, ...]]]:
+    """Line, 1-based column and rules of each ignore comment; a string that has one is none."""
+    text = "\n".join(source.lines) + "\n"
+    try:
+        tokens = list(tokenize.generate_tokens(io.StringIO(text).readline))
+    except (tokenize.TokenError, SyntaxError):  # form feeds and the like, cut into lines
+        return
+    for token in tokens:
+        match = IGNORE.search(token.string) if token.type == tokenize.COMMENT else None
+        if match:
+            names = tuple(dict.fromkeys(name.strip() for name in match[1].split(",")))
+            yield token.start[0], token.start[1] + match.start() + 1, names
 
 
 def mapped_property(mapper: Mapper[Any], key: str) -> Any:
@@ -245,9 +301,12 @@ def place_of(source: Source, node: Any) -> Place:
     return Place(source.path, line, column + 1, column + 1 + (len(name[0]) if name else 1))
 
 
-def ignored_rules(source: Source, first: int, last: int) -> tuple[set[str], bool]:
-    """The rules that a comment on these lines, or on the line above, ignores with a reason."""
-    found: set[str] = set()
+def ignored_rules(source: Source, first: int, last: int) -> tuple[dict[str, int], bool]:
+    """The rules that a comment on these lines, or on the line above, ignores with a reason.
+
+    Each with the line of its comment.
+    """
+    found: dict[str, int] = {}
     bare = False
     for number in range(max(first - 1, 1), min(last, len(source.lines)) + 1):
         line = source.lines[number - 1]
@@ -255,7 +314,7 @@ def ignored_rules(source: Source, first: int, last: int) -> tuple[set[str], bool
         # The line above counts only where it is a comment and nothing else.
         if match and (number >= first or line.lstrip().startswith("#")):
             if match[2].strip():
-                found |= {name.strip() for name in match[1].split(",")}
+                found |= {name.strip(): number for name in match[1].split(",")}
             else:
                 bare = True
     return found, bare

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
+from pathlib import Path
 from textwrap import dedent, indent
 from typing import Any
+from urllib.parse import quote
 
 from .core import Finding, Rule
 
@@ -16,7 +19,7 @@ COLOURS = {"error": "\x1b[1;31m", "warning": "\x1b[1;33m", "info": "\x1b[1;36m"}
 RESET, BOLD = "\x1b[0m", "\x1b[1m"
 LEVELS = {"error": "error", "warning": "warning", "info": "note"}
 SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
-OPTIONAL = ("end_column", "frame")
+OPTIONAL = ("end_column", "frame", "file")
 
 
 def counts(findings: Iterable[Finding]) -> dict[str, int]:
@@ -84,7 +87,8 @@ def as_github(item: Finding) -> str:
     kind = {"error": "error", "warning": "warning", "info": "notice"}[item.severity]
     place = ""
     if item.path:
-        place = f"file={escaped(item.path, True)},line={item.line},col={item.column},"
+        path = in_repository(item)
+        place = f"file={escaped(path, True)},line={item.line},col={item.column},"
     message = escaped(f"{item.message}\nfix: {item.fix}", False)
     return f"::{kind} {place}title={escaped(item.rule, True)}::{message}"
 
@@ -93,6 +97,20 @@ def escaped(text: str, is_property: bool) -> str:
     """*text* as a workflow command takes it."""
     text = text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
     return text.replace(":", "%3A").replace(",", "%2C") if is_property else text
+
+
+@functools.lru_cache(maxsize=4096)
+def repository_of(folder: Path) -> Path | None:
+    """The nearest folder above that Git begins with; a work tree has a file there."""
+    return next((each for each in (folder, *folder.parents) if (each / ".git").exists()), None)
+
+
+def in_repository(item: Finding) -> str:
+    """The path from the root of the repository, where there is one: GitHub looks from there."""
+    top = repository_of(item.file.parent) if item.file else None
+    if top is None or item.file is None:
+        return item.path or ""
+    return item.file.relative_to(top).as_posix()
 
 
 def as_sarif(findings: Sequence[Finding], rules: dict[str, Rule]) -> str:
@@ -132,7 +150,9 @@ def sarif_result(item: Finding, index: int) -> dict[str, Any]:
     }
     if item.path and item.line:
         region = {"startLine": item.line, "startColumn": item.column or 1}
-        place = {"artifactLocation": {"uri": item.path}, "region": region}
+        path = in_repository(item)
+        uri = Path(path).as_uri() if Path(path).is_absolute() else quote(path)
+        place = {"artifactLocation": {"uri": uri}, "region": region}
         made["locations"] = [{"physicalLocation": place}]
     return made
 

@@ -54,7 +54,10 @@ class Recorder:
     def _table(self, table: Table, parent: Any) -> None:
         self.metadatas[parent] = None
         frame = sys._getframe(1)
+        # Where a module of SQLAlchemy's own makes it, that is its place: pg_catalog has tables too.
         while frame.f_back and frame.f_code.co_filename.startswith((SQLALCHEMY, "<")):
+            if frame.f_code.co_name == "<module>":
+                break
             frame = frame.f_back
         self.made_at.setdefault(table, (frame.f_code.co_filename, frame.f_lineno))
 
@@ -231,18 +234,16 @@ def load(targets: Iterable[str], recorder: Recorder, root: Path | None = None) -
 
 def load_one(target: str, recorder: Recorder, loaded: Loaded, root: Path | None) -> None:
     """Import *target*: a module, ``module:Name``, a file or a folder."""
-    name, _, attribute = target.partition(":")
-    path = Path(name).resolve()
-    if path.exists() and (path.suffix == ".py" or os.sep in name or path.is_dir()):
+    name, colon, attribute = target.partition(":")
+    path = existing(name)
+    if colon and not all(part.isidentifier() for part in attribute.split(".")):
+        path, name = None, ""
+    if path is not None and (path.suffix == ".py" or os.sep in name or path.is_dir()):
         own_root = root or project_root(path)
         loaded.root = own_root
-        files = [path] if path.is_file() else model_files(path)
-        if not files:
-            raise TargetError(
-                f"received the folder {name}, in which no file looks as if it defined a table.\n"
-                "expected: a folder with models\ntry: the file or the module that has them"
-            )
-        modules = [attempt(str(file), import_file, loaded, file, own_root) for file in files]
+        modules = [
+            attempt(str(file), import_file, loaded, file, own_root) for file in files_of(path, name)
+        ]
     elif re.fullmatch(r"[^\W\d]\w*(\.[^\W\d]\w*)*", name):
         extend_path(source_roots(loaded.root))
         extend_path([Path.cwd()])
@@ -255,7 +256,7 @@ def load_one(target: str, recorder: Recorder, loaded: Loaded, root: Path | None)
                 modules.append(attempt(dotted, importlib.import_module, loaded, dotted))
     else:
         raise TargetError(
-            f"received {target!r}, and there is no such file or folder.\n"
+            f"received {safe(target)!r}, and there is no such file or folder.\n"
             "expected: package.module, package.module:Base, path/to/models.py or a folder\n"
             "try: the dotted name, from the project's root"
         )
@@ -268,6 +269,33 @@ def load_one(target: str, recorder: Recorder, loaded: Loaded, root: Path | None)
             for value in list(vars(module).values()):
                 if not is_foreign_class(value):
                     recorder.add(value)
+
+
+def files_of(path: Path, name: str) -> list[Path]:
+    """The files to import of what the user calls *name*.  Raises ``TargetError`` for none."""
+    if path.is_file():
+        if path.suffix != ".py":
+            raise TargetError(
+                f"received the file {name}.\nexpected: a Python file\n"
+                "try: a file that ends with .py"
+            )
+        return [path]
+    files = model_files(path)
+    if not files:
+        raise TargetError(
+            f"received the folder {name}, in which no file looks as if it defined a table.\n"
+            "expected: a folder with models\ntry: the file or the module that has them"
+        )
+    return files
+
+
+def existing(name: str) -> Path | None:
+    """The file or folder *name*; None where there is none, or nobody may look."""
+    try:
+        path = Path(name).resolve()
+        return path if name and path.exists() else None
+    except (OSError, ValueError, RuntimeError):  # too long, shut, a ring of links, a NUL
+        return None
 
 
 def take(target: str, module: ModuleType, attribute: str, recorder: Recorder) -> None:
@@ -299,7 +327,9 @@ def attempt(
         return function(*arguments)
     except TargetError:
         raise
-    except (Exception, SystemExit) as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # a module may raise what it likes, SystemExit above all
         loaded.failures.append(import_failure(name, error))
         return None
 
@@ -312,18 +342,18 @@ def import_failure(name: str, error: BaseException) -> str:
     if isinstance(error, SyntaxError):
         where = f" ({error.filename}:{error.lineno})"
     return (
-        f"received {name}, and importing it failed: {type(error).__name__}: {one_line(error)}"
+        f"received {safe(name)}, and importing it failed: {type(error).__name__}: {one_line(error)}"
         f"{where}\nexpected: models that import without a database\ntry: {advice(error)}"
     )
 
 
 def advice(error: BaseException) -> str:
     """What most often mends an import that failed by *error*."""
-    text = str(error)
+    text = one_line(error)
     if isinstance(error, ModuleNotFoundError):
         return (
             f"the project's own interpreter (this is {sys.executable}), or --root with the "
-            f"folder that holds {str(error.name or '').partition('.')[0]}"
+            f"folder that holds {safe(str(error.name or '').partition('.')[0])}"
         )
     if isinstance(error, SystemExit):
         return "a module that holds the models alone; this one ends the program when imported"
@@ -339,7 +369,15 @@ def advice(error: BaseException) -> str:
 
 def one_line(error: BaseException) -> str:
     """The message of *error* on one line, bounded, without the passwords of URLs."""
-    text = " ".join(str(error).split()) or type(error).__name__
+    try:
+        text = " ".join(str(error).split()) or type(error).__name__
+    except Exception:  # its own text fails
+        text = type(error).__name__
+    return safe(text)
+
+
+def safe(text: str) -> str:
+    """*text*, bounded, without the passwords of URLs."""
     text = re.sub(r"(://[^:/@\s]*):[^@/\s]*@", r"\1:***@", text)
     return text if len(text) <= 400 else f"{text[:397]}..."
 
@@ -348,7 +386,7 @@ def one_line(error: BaseException) -> str:
 def is_library(path: str) -> bool:
     """Whether *path* belongs to what is installed, or to this tool."""
     installed = "site-packages" in path or "dist-packages" in path
-    return installed or path.startswith((STANDARD_LIBRARY, str(Path(__file__).parent)))
+    return installed or path.startswith((STANDARD_LIBRARY, SQLALCHEMY, str(Path(__file__).parent)))
 
 
 def is_foreign_class(value: object) -> bool:

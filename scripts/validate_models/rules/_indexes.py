@@ -10,7 +10,7 @@ from sqlalchemy import Column, Index, Table, UniqueConstraint
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.schema import CreateIndex
 
-from ..core import DIALECT, Hit, Project, option, plain_columns
+from ..core import Hit, Project, dialect, option, plain_columns
 
 OPTIONS = ("using", "where", "ops", "include", "nulls_not_distinct", "with", "tablespace")
 
@@ -29,7 +29,7 @@ def is_btree(index: Index) -> bool:
 def definition(index: Index) -> str:
     """The DDL of *index* without its name."""
     try:
-        text = str(CreateIndex(index).compile(dialect=DIALECT))
+        text = str(CreateIndex(index).compile(dialect=dialect()))
     except SQLAlchemyError:  # a name that is too long, an expression that has no SQL
         return f"{index.name}"
     return text.partition(" ON ")[2] + (" UNIQUE" if index.unique else "")

@@ -30,7 +30,8 @@ def check(project: Project) -> Iterator[Hit]:
     for _, column in project.columns():
         kind = sql_type(column)
         if kind.startswith(("FLOAT", "DOUBLE", "REAL")) and is_money(column.name):
-            yield project.at(column, f"an amount of money is stored as {kind.lower()}")
+            stored = "double precision" if kind == "FLOAT" else kind.lower()  # 2.0 says FLOAT
+            yield project.at(column, f"an amount of money is stored as {stored}")
 
 
 RULE = Rule(

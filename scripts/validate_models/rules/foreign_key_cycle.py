@@ -61,19 +61,21 @@ def fault_of(keys: list[ForeignKeyConstraint]) -> str | None:
 def check(project: Project) -> Iterator[Hit]:
     """Rings that cannot be filled, or not be dropped."""
     edges: dict[Table, set[Table]] = {}
-    for table, key in project.foreign_keys():
-        if key.referred_table is not table:
-            edges.setdefault(table, set()).add(key.referred_table)
-    for group in rings(edges):
-        keys = [
-            (table, key)
-            for table, key in project.foreign_keys()
-            if table in group and key.referred_table in group and key.referred_table is not table
-        ]
-        fault = fault_of([key for _, key in keys])
+    between = [item for item in project.foreign_keys() if item[1].referred_table is not item[0]]
+    for table, key in between:
+        edges.setdefault(table, set()).add(key.referred_table)
+    groups = rings(edges)
+    number_of = {table: number for number, group in enumerate(groups) for table in group}
+    keys_of: list[list[ForeignKeyConstraint]] = [[] for _ in groups]
+    for table, key in between:  # once for all rings: there may be many
+        number = number_of.get(table)
+        if number is not None and number == number_of.get(key.referred_table):
+            keys_of[number].append(key)
+    for group, keys in zip(groups, keys_of, strict=True):
+        fault = fault_of(keys)
         if fault:
             names = ", ".join(sorted(table.name for table in group))
-            yield project.at(next(iter(keys[0][1].columns)), f"{names}: {fault}")
+            yield project.at(next(iter(keys[0].columns)), f"{names}: {fault}")
 
 
 RULE = Rule(

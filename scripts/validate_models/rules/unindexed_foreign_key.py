@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from typing import Any
 
 from sqlalchemy import Column, Table
-from sqlalchemy.dialects.postgresql import ExcludeConstraint
 
 from ..core import POSTGRES, Hit, Project, Rule, column_names, option
 from ._indexes import keys_of
@@ -15,6 +14,8 @@ from ._indexes import keys_of
 
 def leading_columns(table: Table) -> Iterator[list[Column[Any]]]:
     """The plain columns that each key and each index of all rows begins with."""
+    from sqlalchemy.dialects.postgresql import ExcludeConstraint  # --list-rules needs none of it
+
     for _, columns in keys_of(table):
         yield columns
     for index in table.indexes:

@@ -6,16 +6,19 @@ import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 
 from tests.scripts.test_validate_models.samples import PRELUDE, ROOT, SCRIPT, run_script
 
 # isort: split
 from validate_models.api import validate
-from validate_models.core import SEVERITIES, all_rules
+from validate_models.core import SEVERITIES, Finding, all_rules
+from validate_models.report import render
 from validate_models.targets import TargetError
 
 FAULT = """
@@ -148,6 +151,79 @@ def test_sarif(project: Path) -> None:
     assert place["region"] == {"startLine": 8, "startColumn": 5}
 
 
+def sarif_faults(document: Any) -> list[str]:
+    """What the schema of SARIF 2.1.0 says against *document*; the file names its source."""
+    schema = json.loads((Path(__file__).parent / "sarif-2.1.0.schema.json").read_text())
+    checker = jsonschema.Draft4Validator.FORMAT_CHECKER
+    validator = jsonschema.Draft4Validator(schema, format_checker=checker)
+    return [error.message for error in validator.iter_errors(document)]
+
+
+def test_sarif_holds_to_its_schema(project: Path) -> None:
+    """With findings of every severity, and a path with a space."""
+    rules = all_rules()
+    samples = [rules["reserved-word"].bad, rules["float-money"].bad, FAULT]
+    for number, sample in enumerate(samples):
+        folder = project / f"part {number}"
+        folder.mkdir()
+        (folder / "models.py").write_text(PRELUDE + sample)
+    result = run_script("--output-format", "sarif", "--select", "all", ".", cwd=project)
+    document = json.loads(result.stdout)
+    assert sarif_faults(document) == []
+    (run,) = document["runs"]
+    assert {item["level"] for item in run["results"]} == {"error", "warning", "note"}
+    uris = {
+        place["physicalLocation"]["artifactLocation"]["uri"]
+        for item in run["results"]
+        for place in item.get("locations", [])
+    }
+    assert "part%200/models.py" in uris
+    marks = [item["partialFingerprints"]["validateModels/v1"] for item in run["results"]]
+    assert len(set(marks)) == len(marks)
+
+
+def test_sarif_without_a_place_or_a_finding() -> None:
+    marks = dict.fromkeys(("path", "line", "column", "model", "table", "attribute"), None)
+    nowhere = Finding("int4-key", "info", "m", "w", "f", **marks, fingerprint="0", url="https://x")
+    for findings in ([nowhere], []):
+        document = json.loads(render("sarif", findings, 9, all_rules()))
+        assert sarif_faults(document) == []
+        assert all("locations" not in item for item in document["runs"][0]["results"])
+
+
+def test_the_schema_finds_faults(project: Path) -> None:
+    result = run_script("--output-format", "sarif", "shop.models", cwd=project)
+    spoils: list[Callable[[Any], Any]] = [
+        lambda run: run["results"][0].update(level="fatal"),
+        lambda run: run["results"][0].pop("message"),
+        lambda run: run["results"][0].update(ruleIndex=-2),
+        lambda run: run["tool"]["driver"].pop("name"),
+        lambda run: run.update(extra=1),
+    ]
+    for spoil in spoils:
+        document = json.loads(result.stdout)
+        spoil(document["runs"][0])
+        assert len(sarif_faults(document)) == 1
+
+
+def test_paths_for_github_begin_at_the_repository(project: Path) -> None:
+    """A project within a repository of several: annotations and alerts need the whole way."""
+    service = project / "services" / "desk"
+    service.mkdir(parents=True)
+    (project / ".git").write_text("gitdir: elsewhere\n")
+    (service / "pyproject.toml").write_text("")
+    (service / "models.py").write_text(PRELUDE + FAULT)
+    whole = "services/desk/models.py"
+    assert f"::error file={whole}," in (
+        run_script("--output-format", "github", "models", cwd=service).stdout
+    )
+    assert f'"uri": "{whole}"' in (
+        run_script("--output-format", "sarif", "models", cwd=service).stdout
+    )
+    concise = run_script("--output-format", "concise", "models", cwd=service).stdout
+    assert concise.startswith("models.py:")
+
+
 def test_severities_and_exit_codes(project: Path) -> None:
     for arguments, code in (
         (["--fail-on", "error"], 1),
@@ -202,6 +278,64 @@ def test_a_comment_with_a_reason_ignores(project: Path) -> None:
     result = run_script("shop.models", cwd=project)
     assert result.returncode == 1
     assert "(an ignore comment needs a reason)" in result.stdout
+
+
+IGNORED = """
+class Ticket(Base):
+    __tablename__ = "tickets"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    # validate-models: ignore[float-money, naive-timestamp] a comment above counts
+    price: Mapped[float]
+    weight: Mapped[float]  # validate-models: ignore[float-money] no money
+    rate: Mapped[float]  # validate-models: ignore[flaot-money] misspelt
+    title: Mapped[str]  # validate-models: ignore[reserved-word]
+    text: Mapped[str] = mapped_column(default="# validate-models: ignore[float-money] no comment")
+"""
+
+
+def unused(result: subprocess.CompletedProcess[str]) -> list[str]:
+    """Line and rule of the comments that ignore nothing."""
+    lines = [line for line in result.stdout.splitlines() if "unused-ignore" in line]
+    return [f"{line.split(':')[1]} {line.split(': ')[3].split()[0]}" for line in lines]
+
+
+def test_unused_ignores_are_told(project: Path) -> None:
+    path = project / "src/shop/models.py"
+    path.write_text(f"from shop.base import *\n\n{IGNORED}")
+    concise = ("--output-format", "concise")
+    result = run_script(*concise, "shop.models", cwd=project)
+    told = ["8 naive-timestamp", "10 float-money", "11 flaot-money", "12 reserved-word"]
+    assert unused(result) == told
+    assert result.returncode == 1
+    # A rule that was not asked is not judged; what the class or the base narrows is.
+    result = run_script(*concise, "--ignore", "types", "shop.models", cwd=project)
+    assert unused(result) == ["11 flaot-money", "12 reserved-word"]
+    for target in ("shop.models:Ticket", "shop", "src/shop/models.py"):
+        assert unused(run_script(*concise, target, cwd=project)) == told
+    assert unused(run_script(*concise, "shop.base:Base", "shop.models", cwd=project)) == told
+
+
+def test_what_was_left_out_is_not_judged(project: Path) -> None:
+    """Another base, a class that cannot be configured, a module that cannot be imported."""
+    other = (
+        "\n\nclass Second(DeclarativeBase): pass\n\n\nclass Tag(Second):\n"
+        "    __tablename__ = 'tags'\n    id: Mapped[int] = mapped_column(primary_key=True)\n"
+        "    price: Mapped[float]  # validate-models: ignore[float-money] of the bank\n"
+        "    fee: Mapped[Decimal]  # validate-models: ignore[float-money] was one\n"
+    )
+    path = project / "src/shop/models.py"
+    path.write_text(f"from shop.base import *\n\n{RIGHT}{other}")
+    concise = ("--output-format", "concise")
+    assert unused(run_script(*concise, "shop.models:Base", cwd=project)) == []
+    assert unused(run_script(*concise, "shop.models:Second", cwd=project)) == ["18 float-money"]
+    assert unused(run_script(*concise, "shop.models", cwd=project)) == ["18 float-money"]
+    broken = "    files: Mapped[list['Nobody']] = relationship()\n"
+    path.write_text(path.read_text() + broken)
+    assert unused(run_script(*concise, "shop.models", cwd=project)) == []
+    path.write_text(path.read_text().removesuffix(broken))
+    (project / "src/shop/more.py").write_text("1 / 0  # mapped_column\n")
+    assert unused(run_script(*concise, "shop", cwd=project)) == []
 
 
 def test_the_place_is_the_mixin_that_has_it(project: Path) -> None:
