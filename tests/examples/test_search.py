@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session
 from examples.database import create_sync_engine
 from examples.models import Tag, Ticket, TicketPriority, TicketStatus, TicketTag
 from examples.postgres import temporary_database
+from examples.query_plans import explain
 from examples.search import (
     TEXT_LIMIT,
     TRIGRAMS,
@@ -32,6 +33,8 @@ from examples.search import (
     snippets,
 )
 from examples.testing_patterns.factories import make_organization, make_tag, make_ticket, make_user
+from examples.testing_patterns.large_desk import fill_desk
+from examples.testing_patterns.plans import assert_indexes
 from examples.testing_patterns.statements import assert_statements
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -122,16 +125,19 @@ def test_similar_words(session: Session) -> None:
     assert titles(session, TicketSearch(text="printr", match="similar")) == ["Printer on fire"]
     swapped = TicketSearch(text="pritner", match="similar")
     assert titles(session, swapped) == []
-    session.execute(similarity_threshold(0.3))
+    with assert_statements(session, exactly=1):
+        assert session.scalars(similarity_threshold(0.3)).one() == "0.3"
     assert titles(session, swapped) == ["Printer on fire"]
-    ticket, likeness = session.execute(most_similar("printer")).one()
+    with assert_statements(session, exactly=1):
+        ticket, likeness = session.execute(most_similar("printer")).one()
     assert (ticket.title, likeness) == ("Printer on fire", 1.0)
 
 
 def test_the_title_outweighs_the_description(session: Session) -> None:
     add(session, make_ticket(title="Other", description="A printer."))
     add(session, make_ticket(title="Printer", description="It fails."))
-    rows = session.execute(best_matches("printer")).all()
+    with assert_statements(session, exactly=1):
+        rows = session.execute(best_matches("printer")).all()
     assert [ticket.title for ticket, _ in rows] == ["Printer", "Other"]
     assert rows[0].rank > rows[1].rank
 
@@ -140,7 +146,8 @@ def test_a_snippet_is_safe_for_a_page(session: Session) -> None:
     ticket = make_ticket(description="The printer says <script>alert('printer')</script> & stops.")
     session.add(ticket)
     session.flush()
-    ((_, snippet),) = session.execute(snippets("printers", [ticket.id])).all()
+    with assert_statements(session, exactly=1):
+        ((_, snippet),) = session.execute(snippets("printers", [ticket.id])).all()
     shown = snippet_html(snippet)
     assert "<mark>printer</mark>" in shown
     assert "<script" not in shown
@@ -345,70 +352,93 @@ def test_every_combination_agrees_with_the_model(population: Engine, search: Tic
         assert total == len(ids)
 
 
-# --- Plans ----------------------------------------------------------------------------------------
+# --- Statements and plans -------------------------------------------------------------------------
+
+SPRING = datetime(2026, 3, 1, tzinfo=UTC)
+ONE_DAY = TicketSearch(created_from=SPRING, created_before=SPRING + timedelta(days=1))
+NEWEST, TENANTS = "ix_tickets_created_at_id", "ix_tickets_organization_id_created_at_id"
+
+
+@pytest.mark.parametrize(
+    ("statement", "statements", "indexes"),
+    [
+        (search_tickets(TicketSearch()), 2, {NEWEST, "pk_ticket_tags"}),
+        (search_tickets(TicketSearch(organization_id=7)), 2, {TENANTS, "pk_ticket_tags"}),
+        (search_tickets(TicketSearch(creator_id=77)), 2, {"ix_tickets_creator_id"}),
+        (search_tickets(ONE_DAY), 2, {NEWEST}),
+        (count_tickets(TicketSearch(text="zebra")), 1, {"ix_tickets_search_vector"}),
+        (count_tickets(TicketSearch(organization_id=7)), 1, {TENANTS}),
+        (count_tickets(TicketSearch(creator_id=77)), 1, {"ix_tickets_creator_id"}),
+        (count_tickets(TicketSearch(assignee=7)), 1, {"ix_tickets_assignee_id"}),
+        (count_tickets(TicketSearch(any_tags=("tag-7",))), 1, {"ix_ticket_tags_tag_id"}),
+        (count_tickets(ONE_DAY), 1, {NEWEST}),
+        (best_matches("zebra"), 1, {"ix_tickets_search_vector"}),
+        (snippets("zebra", [7, 2_507, 5_007]), 1, {"pk_tickets"}),
+    ],
+    ids=[
+        *("search", "search organization", "search creator", "search day"),
+        *("count words", "count organization", "count creator", "count assignee", "count tag"),
+        *("count day", "best_matches", "snippets"),
+    ],
+)
+def test_the_statements_and_indexes_of_each_read(
+    large_desk: Engine, statement: Select[Any], statements: int, indexes: set[str]
+) -> None:
+    with (
+        Session(large_desk) as session,
+        assert_statements(session, exactly=statements),
+        assert_indexes(session, *indexes),
+    ):
+        assert session.execute(statement).all()
 
 
 @pytest.fixture(scope="module")
-def many(postgres_url: str, template_name: str) -> Iterator[Engine]:
-    """20,000 tickets with their indexes, analysed."""
+def with_trigrams(postgres_url: str, template_name: str) -> Iterator[Engine]:
+    """10,000 tickets with the indexes of ``TRIGRAMS``, analysed; four tell of a zebra."""
     with temporary_database(postgres_url, template=template_name) as url:
         engine = create_sync_engine(url)
         with engine.begin() as connection:
             for statement in TRIGRAMS:
                 connection.execute(statement)
-            for line in (
-                "INSERT INTO organizations (name, slug) "
-                "SELECT 'C ' || n, 'c-' || n FROM generate_series(1, 100) AS n",
-                "INSERT INTO users (email, full_name, password_hash) "
-                "SELECT 'u' || n || '@x.org', 'U', '-' FROM generate_series(1, 500) AS n",
-                "INSERT INTO tickets (title, description, organization_id, creator_id, created_at) "
-                "SELECT 'Ticket ' || md5(n::text), 'The ' || md5((-n)::text) || ' fails', "
-                "n % 100 + 1, n % 500 + 1, now() - n * interval '1 minute' "
-                "FROM generate_series(1, 20000) AS n",
-                "INSERT INTO tags (name) SELECT 'tag-' || n FROM generate_series(1, 1000) AS n",
-                "INSERT INTO ticket_tags (ticket_id, tag_id) SELECT id, id % 1000 + 1 FROM tickets",
-                "UPDATE tickets SET title = 'A zebra in the printer' WHERE id = 77",
-            ):
-                connection.execute(text(line))
-        with engine.connect() as connection:
-            connection.execution_options(isolation_level="AUTOCOMMIT").execute(
-                text("VACUUM ANALYZE")
-            )
+        fill_desk(engine, tickets=10_000, threads=False)
         yield engine
         engine.dispose()
 
 
 @pytest.mark.parametrize(
-    ("search", "index"),
+    ("statement", "statements", "index"),
     [
-        (TicketSearch(text="zebra"), "ix_tickets_search_vector"),
-        (TicketSearch(text="zebr", match="substring"), "ix_tickets_trigrams"),
-        (TicketSearch(text="zebra", match="similar"), "ix_tickets_trigrams"),
-        (TicketSearch(organization_id=7), "ix_tickets_organization_id_created_at_id"),
-        (TicketSearch(creator_id=7), "ix_tickets_creator_id"),
-        (TicketSearch(any_tags=("tag-7",)), "ix_ticket_tags_tag_id"),
-        (TicketSearch(), "ix_tickets_created_at_id"),
+        (search_tickets(TicketSearch(text="zebra")), 2, "ix_tickets_search_vector"),
+        (search_tickets(TicketSearch(text="zebr", match="substring")), 2, "ix_tickets_trigrams"),
+        (search_tickets(TicketSearch(text="zebra", match="similar")), 2, "ix_tickets_trigrams"),
+        (count_tickets(TicketSearch(text="zebr", match="substring")), 1, "ix_tickets_trigrams"),
+        (count_tickets(TicketSearch(text="zebra", match="similar")), 1, "ix_tickets_trigrams"),
+        (most_similar("zebra"), 1, "ix_tickets_trigrams"),
+    ],
+    ids=[
+        *("search words", "search substring", "search similar"),
+        *("count substring", "count similar", "most_similar"),
     ],
 )
-def test_the_index_of_each_search(many: Engine, search: TicketSearch, index: str) -> None:
-    with many.connect() as connection:
-        assert index in plan_of(connection, search_tickets(search))
+def test_the_statements_and_indexes_of_each_text(
+    with_trigrams: Engine, statement: Select[Any], statements: int, index: str
+) -> None:
+    with (
+        Session(with_trigrams) as session,
+        assert_statements(session, exactly=statements),
+        assert_indexes(session, index),
+    ):
+        assert session.execute(statement).all()
 
 
-def plan_of(connection: Any, statement: Select[Any]) -> str:
-    """The plan of *statement*, as PostgreSQL prints it."""
-    compiled = statement.compile(connection, compile_kwargs={"render_postcompile": True})
-    rows = connection.exec_driver_sql(f"EXPLAIN {compiled}", compiled.params)
-    return "\n".join(row[0] for row in rows)
-
-
-def test_an_index_without_trigrams_is_no_help(many: Engine) -> None:
+def test_an_index_without_trigrams_is_no_help(with_trigrams: Engine) -> None:
     """What ILIKE does where nobody made the index."""
-    with many.connect() as connection:
-        connection.execute(text("DROP INDEX ix_tickets_trigrams"))
-        plan = plan_of(connection, count_tickets(TicketSearch(text="zebr", match="substring")))
-        connection.rollback()
-    assert "Seq Scan on tickets" in plan
+    counted = count_tickets(TicketSearch(text="zebr", match="substring"))
+    with Session(with_trigrams) as session:
+        session.execute(text("DROP INDEX ix_tickets_trigrams"))
+        plan = explain(session, counted)
+        session.rollback()
+    assert plan.scanned_tables == {"tickets"}
 
 
 def test_very_long_input_is_cut() -> None:
