@@ -8,7 +8,7 @@ refused by ``raiseload``.  Not for counts and sums: select those, and load no ob
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Generator, Iterable, Sequence
 from typing import Any
 
 from sqlalchemy import BigInteger, Engine, Select, Text, event, func, literal, select, true
@@ -178,24 +178,32 @@ def by_ticket(comments: Iterable[Comment]) -> dict[int, list[Comment]]:
     return found
 
 
-def every_ticket(session: Session, batch: int) -> Iterator[Ticket]:
+def every_ticket(session: Session, batch: int) -> Generator[Ticket, None, None]:
     """All tickets with their tags, *batch* at a time: the memory of one batch.
 
     The session refers to its objects weakly: what the caller does not keep goes.  A collection by
     join cannot be streamed: its rows would have to be gathered first.
     """
     statement = select(Ticket).order_by(Ticket.id).options(selectinload(Ticket.tags))
-    for tickets in session.scalars(statement.execution_options(yield_per=batch)).partitions():
-        yield from tickets
+    # Closed by whoever stops early, too: the cursor is the server's.
+    with session.scalars(statement.execution_options(yield_per=batch)) as found:
+        for tickets in found.partitions():
+            yield from tickets
 
 
-async def async_every_ticket(session: AsyncSession, batch: int) -> AsyncIterator[Ticket]:
-    """The same for asyncio."""
+async def async_every_ticket(session: AsyncSession, batch: int) -> AsyncGenerator[Ticket, None]:
+    """The same for asyncio.  Who may stop early holds it in ``contextlib.aclosing``.
+
+    With asyncpg the server's cursor stays until the transaction ends.
+    """
     statement = select(Ticket).order_by(Ticket.id).options(selectinload(Ticket.tags))
     found = await session.stream_scalars(statement.execution_options(yield_per=batch))
-    async for tickets in found.partitions():
-        for ticket in tickets:
-            yield ticket
+    try:
+        async for tickets in found.partitions():
+            for ticket in tickets:
+                yield ticket
+    finally:
+        await found.close()
 
 
 class Fetched:

@@ -66,6 +66,7 @@ from examples.testing_patterns.factories import (
 )
 from examples.testing_patterns.plans import assert_indexes, recorded_plans
 from examples.testing_patterns.statements import assert_statements
+from tests.short import times
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
@@ -433,7 +434,7 @@ lives = st.lists(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=times(60, 12), deadline=None)
 @given(
     zone=st.sampled_from(list(ZONES)),
     seat=st.sampled_from(["UTC", "Pacific/Kiritimati", "America/Los_Angeles"]),
@@ -488,7 +489,7 @@ def test_days_agree_with_the_model(
     assert [tuple(row) for row in rows] == expected
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=times(40, 8), deadline=None)
 @given(lives=lives, zone=st.sampled_from(list(ZONES)))
 def test_figures_agree_with_the_model(
     scratch: Engine, lives: list[tuple[int, int | None, bool]], zone: str

@@ -86,6 +86,7 @@ from examples.testing_patterns.factories import (
 )
 from examples.testing_patterns.plans import assert_indexes
 from examples.testing_patterns.statements import assert_statements
+from tests.short import times
 from tests.test_upgrading import SA_21
 
 NOON = datetime(2026, 3, 10, 12, tzinfo=UTC)
@@ -143,7 +144,7 @@ random_tickets = st.lists(
 moments = st.datetimes(datetime(2026, 3, 1), datetime(2026, 11, 30), timezones=st.just(UTC))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=times(60, 12), deadline=None)
 @given(
     rows=random_tickets,
     now=moments,
@@ -189,7 +190,7 @@ def test_python_agrees_with_sql(  # noqa: PLR0917
         session.rollback()
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=times(40, 8), deadline=None)
 @given(
     comments=st.lists(
         st.tuples(st.booleans(), st.booleans(), st.timedeltas(timedelta(0), 30 * DAY)), max_size=6

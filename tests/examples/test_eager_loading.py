@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import weakref
 from collections.abc import Callable, Iterator
+from contextlib import aclosing, closing
 from typing import Any
 
 import pytest
@@ -246,6 +247,31 @@ async def test_streaming_under_asyncio(async_session: AsyncSession) -> None:
         seen = [ticket.id async for ticket in async_every_ticket(async_session, batch=10)]
     assert len(seen) == 25
     assert seen == sorted(seen)
+
+
+CURSORS = text("SELECT count(*) FROM pg_cursors")
+
+
+def test_who_stops_early_leaves_no_cursor(session: Session) -> None:
+    session.add_all([make_ticket() for _ in range(3)])
+    session.flush()
+    with closing(every_ticket(session, batch=1)) as tickets:
+        assert next(tickets)
+        assert session.scalar(CURSORS) == 1
+    assert session.scalar(CURSORS) == 0
+
+
+@pytest.mark.asyncio
+async def test_who_stops_early_leaves_no_cursor_under_asyncio(async_session: AsyncSession) -> None:
+    async_session.add_all([make_ticket() for _ in range(3)])
+    await async_session.flush()
+    async with aclosing(async_every_ticket(async_session, batch=1)) as tickets:
+        async for ticket in tickets:
+            assert ticket
+            break
+    # asyncpg has no way to close one: it goes with the transaction.
+    left = 1 if (await async_session.connection()).dialect.driver == "asyncpg" else 0
+    assert await async_session.scalar(CURSORS) == left
 
 
 def test_a_joined_collection_cannot_be_streamed(session: Session, ids: list[int]) -> None:

@@ -39,6 +39,7 @@ from examples.query_plans import Plan, explain
 from examples.testing_patterns.factories import make_organization, make_ticket, make_user
 from examples.testing_patterns.plans import assert_indexes
 from examples.testing_patterns.statements import assert_statements
+from tests.short import times
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 SECRET = b"a secret of the server"
@@ -124,7 +125,7 @@ def scratch(postgres_url: str, template_name: str) -> Iterator[Engine]:
         engine.dispose()
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=times(40, 8), deadline=None)
 @given(
     minutes=st.lists(st.integers(0, 5), min_size=1, max_size=25),
     limit=st.integers(1, 6),

@@ -377,6 +377,7 @@ def test_by_text(engine):
 """
 
 
+@pytest.mark.once
 def test_the_fixture_fails_whoever_reads_a_large_table(
     pytester: pytest.Pytester, pytestconfig: pytest.Config, large_desk: Engine
 ) -> None:

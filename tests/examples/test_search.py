@@ -36,6 +36,7 @@ from examples.testing_patterns.factories import make_organization, make_tag, mak
 from examples.testing_patterns.large_desk import fill_desk
 from examples.testing_patterns.plans import assert_indexes
 from examples.testing_patterns.statements import assert_statements
+from tests.short import times
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 TITLES = ["Printer on fire", "100% wrong", "snake_case", r"C:\temp", "It's O'Brien", "Grün 🎫"]
@@ -330,7 +331,7 @@ def names_of(ticket_id: int) -> Select[str]:
     return select(Tag.name).join(Tag.ticket_links).where(TicketTag.ticket_id == ticket_id)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=times(40, 8), deadline=None)
 @given(search=searches)
 def test_every_combination_agrees_with_the_model(population: Engine, search: TicketSearch) -> None:
     with Session(population) as session:
