@@ -35,8 +35,7 @@ bench: setup ## Measure the patterns beside the alternatives (make bench BENCH="
 
 prove: setup ## The long forms: concurrent tests 50 times, 500 clients that leave, 5,000 requests
 	@$(RUN) -m tools.prove
-	@SOE_POOLED=4x500 PROVE_LEAVING_CLIENTS=500 PROVE_REQUESTS=5000 $(RUN) -m pytest -n auto \
-		tests/examples/test_connection_pooling.py tests/examples/test_fastapi_app
+	@$(RUN) -m tools.prove_service
 
 lint: setup ## Ruff, ShellCheck
 	@$(RUN) -m ruff check .

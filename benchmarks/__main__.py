@@ -67,6 +67,7 @@ def run_suite(name: str, server: Server, *, quick: bool, repetitions: int) -> di
         "name": name,
         "title": suite.TITLE,
         "size": size,
+        "unit": getattr(suite, "UNIT", "rows"),
         "repetitions": repetitions,
         "versions": versions_of(server.version, suite.PEERS),
         "machine": machine() | {"settings": settings},
@@ -76,7 +77,8 @@ def run_suite(name: str, server: Server, *, quick: bool, repetitions: int) -> di
 
 def show(document: dict[str, Any]) -> None:
     """Print one result for a person."""
-    print(f"\n── {document['name']}: {document['title']} ({document['size']:,} rows)")
+    size = f"{document['size']:,} {document['unit']}"
+    print(f"\n── {document['name']}: {document['title']} ({size})")
     for case in document["cases"]:
         found = Measurement(**case)
         statements = "" if found.statements is None else f"{found.statements:6,} statements"

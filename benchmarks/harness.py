@@ -38,6 +38,8 @@ class Case:
 
     Cases with the same *group* must answer alike; without one, an answer is not compared.
     *baseline* names the case that it is told in times of, where that is not the suite's.
+    With *own_clock*, *run* returns its answer and the seconds that count: those of a child process,
+    or without what it had to prepare.
     """
 
     name: str
@@ -45,6 +47,7 @@ class Case:
     rows: int
     group: str = ""
     baseline: str = ""
+    own_clock: bool = False
 
 
 @dataclass(frozen=True)
@@ -64,7 +67,7 @@ class Measurement:
 
 
 class Suite(Protocol):
-    """A module of this folder."""
+    """A module of this folder.  ``UNIT`` says what its size counts, where that is not rows."""
 
     TITLE: str
     BASELINE: str
@@ -81,7 +84,7 @@ class Suite(Protocol):
 def measure(cases: Sequence[Case], baseline: str, repetitions: int) -> list[Measurement]:
     """Run all *cases* in turn, *repetitions* times.  Raises ``BenchmarkError``."""
     statements = check_answers(cases)
-    calls = {case.name: calls_per_sample(case) for case in cases}
+    calls = {case.name: 1 if case.own_clock else calls_per_sample(case) for case in cases}
     samples: dict[str, list[float]] = {case.name: [] for case in cases}
     for _ in range(repetitions):
         for case in cases:
@@ -113,7 +116,7 @@ def check_answers(cases: Sequence[Case]) -> dict[str, int | None]:
     statements: dict[str, int | None] = {}
     for case in cases:
         with counted_statements() as count:
-            answer = case.run()
+            answer = answered(case)[0]
         statements[case.name] = len(count) or None
         first, expected = answers.setdefault(case.group, (case.name, answer))
         if case.group and answer != expected:
@@ -147,10 +150,18 @@ def calls_per_sample(case: Case) -> int:
 
 def sample(case: Case, calls: int) -> float:
     """Seconds a call, over *calls* calls."""
+    if case.own_clock:
+        return statistics.fmean(answered(case)[1] for _ in range(calls))
     started = time.perf_counter()
     for _ in range(calls):
         case.run()
     return (time.perf_counter() - started) / calls
+
+
+def answered(case: Case) -> tuple[object, float]:
+    """One call: its answer, and the seconds that its own clock gives, else 0."""
+    answer: Any = case.run()
+    return answer if case.own_clock else (answer, 0.0)
 
 
 def spread(samples: Sequence[float]) -> float:

@@ -54,7 +54,8 @@ def save_plot(document: dict[str, Any], path: Path) -> None:
             loc="left",
         )
         axes.spines[["top", "right"]].set_visible(False)
-        axes.set_title(f"{document['title']}, {document['size']:,} rows", loc="left")
+        counted = f"{document['size']:,} {document.get('unit', 'rows')}"
+        axes.set_title(f"{document['title']}, {counted}", loc="left")
         versions = document["versions"]
         figure.supxlabel(
             f"PostgreSQL {versions['postgresql']}, SQLAlchemy {versions['sqlalchemy']}, "

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import timedelta
+from functools import cache
 from typing import Any, TypeVar
 
 from sqlalchemy import (
@@ -27,6 +28,7 @@ from sqlalchemy import (
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 from sqlalchemy.orm import ORMExecuteState, Session, sessionmaker, with_loader_criteria
+from sqlalchemy.sql.base import ExecutableOption
 from sqlalchemy.sql.dml import ReturningDelete, ReturningUpdate
 
 from .database import session_factory
@@ -86,13 +88,19 @@ def hide_deleted(state: ORMExecuteState) -> None:
         # A loaded object keeps its right to be refreshed.
         return
     if state.is_select or state.is_update or state.is_delete:
-        state.statement = state.statement.options(
-            with_loader_criteria(Ticket, Ticket.deleted_at.is_(None), include_aliases=True),
-            *(
-                with_loader_criteria(child, of_live_ticket(child), include_aliases=True)
-                for child in CHILDREN
-            ),
-        )
+        state.statement = state.statement.options(*hiding())
+
+
+@cache  # made anew for each statement they cost more than a read by key
+def hiding() -> tuple[ExecutableOption, ...]:
+    """The options that hide deleted tickets and their children."""
+    return (
+        with_loader_criteria(Ticket, Ticket.deleted_at.is_(None), include_aliases=True),
+        *(
+            with_loader_criteria(child, of_live_ticket(child), include_aliases=True)
+            for child in CHILDREN
+        ),
+    )
 
 
 def of_live_ticket(child: Any) -> Any:

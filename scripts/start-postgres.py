@@ -266,9 +266,18 @@ def new_state(root: Path) -> Path:
     return state
 
 
+def own(state: Path) -> int:
+    """Lock *state*: the file descriptor.  The lock has its name once it is held, never free."""
+    path = state / "lock.new"
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    path.rename(state / "lock")
+    return descriptor
+
+
 def try_lock(state: Path) -> int | None:
-    """Take the lock of *state*: its file descriptor, or None while an owner lives."""
-    descriptor = os.open(state / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+    """Take the lock that *state* has: its file descriptor, or None while an owner lives."""
+    descriptor = os.open(state / "lock", os.O_RDWR)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
@@ -350,13 +359,12 @@ def guard(state: Path) -> int:
     """The guard's life: wait for the end of the pipe on standard input, then clean up."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
-    lock = try_lock(state)
+    lock = own(state)
     print("ready", flush=True)
     while os.read(0, 1):
         pass
     clean_up(state)
-    if lock is not None:
-        os.close(lock)
+    os.close(lock)
     return 0
 
 

@@ -18,7 +18,7 @@ import tempfile
 import warnings
 from pathlib import Path
 from textwrap import dedent, indent, shorten
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from validate_models.core import Rule
@@ -105,6 +105,42 @@ def measured(name: str) -> None:
         f"{machine['cores']} cores, PostgreSQL {versions['postgresql']}, "
         f"SQLAlchemy {versions['sqlalchemy']}. Read the ratios.*"
     )
+
+
+def proved(name: str) -> dict[str, Any]:
+    """A result that ``make prove`` has written."""
+    document: dict[str, Any] = json.loads(
+        (ROOT / "benchmarks" / "results" / f"{name}.json").read_text()
+    )
+    return document
+
+
+def long_forms() -> None:
+    """Print what ``tools.prove_service`` found: how much was done, and how often it failed."""
+    document = proved("prove_service")
+    versions = document["versions"]
+    print("| | driver | done | failures |\n|---|---|--:|--:|")
+    for form in document["forms"]:
+        print(f"| {form['form']} | {form['case']} | {form['done']:,} | {form['failures']:,} |")
+    print(
+        f"\n*`python -m tools.prove_service`: PostgreSQL {versions['postgresql']}, PgBouncer "
+        f"{versions['pgbouncer']}, SQLAlchemy {versions['sqlalchemy']}, "
+        f"FastAPI {versions['fastapi']}.*"
+    )
+
+
+def repeated() -> None:
+    """Print what ``tools.prove`` found: how often the concurrent tests ran, and failed."""
+    document = proved("repetitions")
+    print("| | tests | runs | failures |\n|---|--:|--:|--:|")
+    modules: dict[str, list[dict[str, Any]]] = {}
+    for test in document["tests"]:
+        modules.setdefault(test["test"].partition(":")[0], []).append(test)
+    for module, tests in modules.items():
+        runs = sum(test["runs"] for test in tests)
+        failures = sum(test["failures"] for test in tests)
+        print(f"| `{module}` | {len(tests)} | {runs:,} | {failures:,} |")
+    print(f"\n*`python -m tools.prove`: each {document['repetitions']} times for each driver.*")
 
 
 @functools.cache

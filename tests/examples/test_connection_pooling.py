@@ -1018,7 +1018,9 @@ def taught(driver: Driver) -> dict[str, Any]:
     ("kind", "client"),
     [("sync", each) for each in SYNC_DRIVERS] + [("async", each) for each in ASYNC_DRIVERS],
 )
-def test_many_processes_through_pgbouncer(real_commits: str, kind: str, client: Driver) -> None:
+def test_many_processes_through_pgbouncer(
+    real_commits: str, kind: str, client: Driver, record_property: Any
+) -> None:
     require_pgbouncer()
     with pgbouncer(real_commits, size=3) as pooler:
         processes = [
@@ -1038,6 +1040,8 @@ def test_many_processes_through_pgbouncer(real_commits: str, kind: str, client: 
             out, err = process.communicate(timeout=600)
             assert process.returncode == 0, err
             told = json.loads(out)
+            record_property("transactions", told["done"])
+            record_property("errors", told["errors"])
             assert told == {"done": TRANSACTIONS, "errors": 0, "first": []}
         left = pooler.on_every_server("SELECT count(*) FROM pg_prepared_statements")
         assert left == [0, 0, 0]

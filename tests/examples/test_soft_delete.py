@@ -27,6 +27,7 @@ from sqlalchemy.exc import IntegrityError, ProgrammingError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 from sqlalchemy.orm import Session, aliased, joinedload, selectinload
 
+from examples import soft_delete
 from examples.database import create_asyncio_engine, create_sync_engine
 from examples.models import Comment, Organization, Tag, Ticket, TicketStatus, TicketTag, User
 from examples.query_plans import explain
@@ -257,6 +258,23 @@ def test_each_statement_has_the_condition(live: Session) -> None:
     with assert_statements(live, exactly=2) as statements:
         live.scalars(select(Ticket).options(selectinload(Ticket.duplicates))).all()
     assert all("deleted_at IS NULL" in sql for sql in statements)
+
+
+def test_the_condition_is_made_once(live: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Four aliases for each statement cost more than a read by key."""
+    made: list[Any] = []
+    ours = soft_delete.of_live_ticket
+
+    def counted(child: Any) -> Any:
+        made.append(child)
+        return ours(child)
+
+    monkeypatch.setattr(soft_delete, "of_live_ticket", counted)
+    soft_delete.hiding.cache_clear()
+    for _ in range(3):
+        live.scalars(select(Ticket)).all()
+        live.scalars(select(Comment)).all()
+    assert len(made) == len(set(made)) > 1
 
 
 def test_the_children_cost_a_lookup_by_key(large_desk: Engine) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import json
 import os
 import shutil
@@ -14,7 +15,9 @@ import time
 import venv
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import asyncpg
@@ -33,6 +36,19 @@ def room() -> Iterator[Path]:
     made.chmod(0o755)
     yield made
     shutil.rmtree(made)
+
+
+@pytest.fixture(scope="module")
+def script() -> Iterator[ModuleType]:
+    """The script as a module, for what no run can be made to meet."""
+    spec = spec_from_file_location("start_postgres", SCRIPT)
+    assert spec is not None
+    assert spec.loader is not None
+    module = module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses look there
+    spec.loader.exec_module(module)
+    yield module
+    del sys.modules[spec.name]
 
 
 def command(*arguments: str) -> list[str]:
@@ -359,3 +375,26 @@ def test_the_command_runs_in_the_users_environment_not_in_the_scripts(room: Path
     python, active = result.stdout.splitlines()
     assert not python.startswith(str(made))
     assert active == "none"
+
+
+def test_a_folder_that_is_just_made_is_nobodys_leftover(
+    script: ModuleType, room: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another start clears leftovers between the making of the lock's file and its locking."""
+    state = room / "state"
+    state.mkdir()
+    lock = fcntl.flock
+
+    def meanwhile(descriptor: int, how: int) -> None:
+        monkeypatch.setattr(script.fcntl, "flock", lock)
+        script.clear_leftovers(room)
+        lock(descriptor, how)
+
+    monkeypatch.setattr(script.fcntl, "flock", meanwhile)
+    descriptor = script.own(state)
+    assert state.is_dir()
+    script.clear_leftovers(room)
+    assert state.is_dir(), "its owner lives"
+    os.close(descriptor)
+    script.clear_leftovers(room)
+    assert not state.exists()

@@ -147,7 +147,9 @@ def assert_whole(desk: Served) -> None:
 
 
 @pytest.mark.parametrize("driver", ASYNC_DRIVERS)
-def test_clients_that_go_away_at_any_moment(desk_url: str, driver: Any) -> None:
+def test_clients_that_go_away_at_any_moment(
+    desk_url: str, driver: Any, record_property: Any
+) -> None:
     settings = Settings(
         database_url=desk_url,
         cursor_secret=SECRET,
@@ -160,6 +162,7 @@ def test_clients_that_go_away_at_any_moment(desk_url: str, driver: Any) -> None:
         for number in range(LEAVING):
             seconds = chance.uniform(0, 0.03)
             leave(desk, some_request(number, chance), seconds, reset=chance.random() < 0.5)
+        record_property("clients", LEAVING)
         desk.assert_clean()
         assert_whole(desk)
         assert desk.count("tickets") > 1, "some requests came so far"
