@@ -125,7 +125,7 @@ def last_resolved_first(after: tuple[datetime | None, int] | None, limit: int) -
     if after is not None:
         resolved_at, ticket_id = after
         place = LOWEST if resolved_at is None else literal(resolved_at, LOWEST.type)
-        query = query.where(tuple_(rank, Ticket.id) < tuple_(place, ticket_id))
+        query = query.where(tuple_(rank, Ticket.id) < tuple_(place, literal(ticket_id)))
     return query.order_by(rank.desc(), Ticket.id.desc()).limit(limit)
 
 

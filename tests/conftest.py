@@ -67,6 +67,7 @@ def large_desk(postgres_url: str, template_name: str) -> Iterator[Engine]:
 
     name = large_desk_name(template_name)
     engine = create_sync_engine(f"{postgres_url.rpartition('/')[0]}/{name}")
+    engine = engine.execution_options(shuffle_rows=False)  # its plans are read
     with psycopg.connect(postgres_url, autocommit=True) as connection:
         # The first worker to come makes it; the others wait here.
         connection.execute("SELECT pg_advisory_lock(hashtext(%s))", [name])

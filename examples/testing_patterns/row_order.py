@@ -18,15 +18,22 @@ from sqlalchemy import Connection, Engine, Select, String, cast, event, func, in
 
 from .statements import Target, engine_of
 
+# What is to be done when a statement is compiled: in SQLAlchemy 2.1, and in 2.0.
+ORDERED_LATE = ("_compile_state_funcs", "_with_context_options")
+
 
 def shuffled(statement: Select[Any], seed: int) -> Select[Any]:
     """*statement* with one more, last, key in its ORDER BY: the same *seed*, the same order.
 
     A query of entities is shuffled by their primary keys, so that the rows of one parent stay
     together and a joined collection keeps its own order.  DISTINCT may order by what it selects
-    only, and stays as it is.
+    only, and stays as it is; so does what a loader of a relationship orders when it is compiled.
     """
-    if statement._distinct or statement._distinct_on:
+    # The second name is that of SQLAlchemy 2.0.
+    late = (
+        getattr(statement, name, ()) for name in ("_compile_state_funcs", "_with_context_options")
+    )
+    if statement._distinct or statement._distinct_on or any(late):
         return statement
     first = statement.column_descriptions[0] if statement.column_descriptions else {}
     entity = first.get("entity")
@@ -44,16 +51,18 @@ def shuffled(statement: Select[Any], seed: int) -> Select[Any]:
 def shuffled_rows(target: Target | type[Engine], seed: int | None = None) -> Iterator[int]:
     """Shuffle what SELECTs of *target* return in the block, as far as no ORDER BY forbids it.
 
-    Yields the seed, to be told and to be given again.  ``Engine``, the class, means every engine.
+    Yields the seed, to be told and to be given again.  ``Engine``, the class, means every engine,
+    but for those whose execution options say ``shuffle_rows=False``: a plan is read there.
     Textual SQL, UNIONs and RETURNING are left alone.
     """
     seed = random.randrange(2**31) if seed is None else seed  # noqa: S311 - no secret
     source = target if isinstance(target, type) else engine_of(target)
 
     def shuffle(
-        _connection: Connection, clause: Any, multiparams: Any, params: Any, _options: Any
+        _connection: Connection, clause: Any, multiparams: Any, params: Any, options: Any
     ) -> tuple[Any, Any, Any]:
-        clause = shuffled(clause, seed) if isinstance(clause, Select) else clause
+        if isinstance(clause, Select) and options.get("shuffle_rows", True):
+            clause = shuffled(clause, seed)
         return clause, multiparams, params
 
     event.listen(source, "before_execute", shuffle, retval=True)

@@ -374,13 +374,14 @@ def test_the_index_of_names(large_desk: Engine) -> None:
 def test_the_indexes_of_a_stream(large_desk: Engine) -> None:
     """The first of five thousand batches: nothing is sorted."""
     url = large_desk.url.render_as_string(hide_password=False)
-    engine = create_sync_engine(url, driver="psycopg2")  # psycopg warns: not read to its end
+    engine = create_sync_engine(url).execution_options(shuffle_rows=False)
     with (
         Session(engine) as session,
         assert_statements(session, exactly=2),
         assert_indexes(session, "pk_tickets", "pk_ticket_tags") as plans,
+        closing(every_ticket(session, batch=20)) as tickets,
     ):
-        assert next(every_ticket(session, batch=20)).tags
+        assert next(tickets).tags
     engine.dispose()
     assert [node.kind for node in plans[0].nodes] == ["Index Scan"]
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import Engine, Select, func, literal, select, text, union_all
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlalchemy.orm import Session, aliased, joinedload, load_only
+from sqlalchemy.orm import Session, aliased, joinedload, load_only, selectinload
 
-from examples.models import Tag, Ticket
+from examples.models import Tag, Ticket, TicketTag
 from examples.testing_patterns.factories import make_comment, make_tag, make_ticket
 from examples.testing_patterns.row_order import shuffled_rows
 from examples.testing_patterns.statements import recorded_statements
@@ -93,6 +93,25 @@ def test_a_joined_collection_keeps_its_order(session: Session) -> None:
     assert sorted(ticket.id for ticket in found) == ids
     for ticket in found:
         assert [comment.content for comment in ticket.comments] == ["0", "1", "2", "3"]
+
+
+def test_a_collection_that_is_ordered_late_keeps_its_order(session: Session) -> None:
+    """selectinload of a many-to-many adds its ORDER BY while the statement is compiled."""
+    ticket, names = make_ticket(), [f"tag-{number:02}" for number in range(MANY)]
+    ticket.tag_links = [TicketTag(tag=make_tag(name=name)) for name in reversed(names)]
+    session.add(ticket)
+    session.flush()
+    session.expunge_all()
+    query = select(Ticket).where(Ticket.id == ticket.id).options(selectinload(Ticket.tags))
+    with shuffled_rows(session, 1):
+        assert [tag.name for tag in session.scalars(query).one().tags] == names
+
+
+def test_an_option_keeps_rows_as_they_are(session: Session) -> None:
+    query = select(Tag).execution_options(shuffle_rows=False)
+    with shuffled_rows(session, 1), recorded_statements(session) as ran:
+        session.scalars(query).all()
+    assert "ORDER BY" not in ran[0]
 
 
 @pytest.mark.usefixtures("names")
