@@ -87,6 +87,9 @@ def temporary_database(server_url: str, *, template: str | None = None) -> Itera
         create += sql.SQL(" TEMPLATE {}").format(sql.Identifier(template))
     drop = sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name))
     with psycopg.connect(server_url, autocommit=True) as connection:
+        if connection.execute("SHOW fsync").fetchone() == ("off",):
+            # Half the time of copying by way of the log; a durable server would flush first.
+            create += sql.SQL(" STRATEGY FILE_COPY")
         connection.execute(create)
     try:
         yield with_database(server_url, name)

@@ -6,15 +6,19 @@ on asyncpg and asynchronous psycopg.
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 import threading
 import time
 import tracemalloc
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
 from datetime import time as clock
 from decimal import Decimal
+from itertools import pairwise
 from typing import Any
 from uuid import UUID
 
@@ -88,6 +92,7 @@ from examples.bulk_operations.upserting import (
     TICKETS,
     USERS,
     Target,
+    Upserted,
     async_update_rows,
     async_upsert_rows,
     update_rows,
@@ -638,14 +643,15 @@ def keys_may_be_expressions(session: Session) -> None:
 
 @scenario
 def more_rows_than_there_are_parameters(session: Session) -> None:
-    keys = keys_of(session)
-    rows = numbered(keys, range(20_000))
+    keys, size = keys_of(session), times(14_000, 7_000)
+    rows = numbered(keys, range(size))
+    assert size * len(rows[0]) > 32_767
     assert set(outcomes(upsert_rows(session, TICKETS, rows))) == {"inserted"}
     for row in rows[::2]:
         row["title"] = "new"
-    found = upsert_rows(session, TICKETS, rows + numbered(keys, range(20_000, 20_010)))
-    assert outcomes(found) == ["updated", "unchanged"] * 10_000 + ["inserted"] * 10
-    assert len({row.id for row in found}) == 20_010
+    found = upsert_rows(session, TICKETS, rows + numbered(keys, range(size, size + 10)))
+    assert outcomes(found) == ["updated", "unchanged"] * (size // 2) + ["inserted"] * 10
+    assert len({row.id for row in found}) == size + 10
     held = [{"id": row.id, "priority": TicketPriority.LOW} for row in found]
     assert set(update_rows(session, Ticket, held)) == {"updated"}
 
@@ -846,46 +852,137 @@ def test_of_two_merges_one_fails(desk: Engine) -> None:
             waiting.result(DEADLINE)
 
 
-WRITERS, KEYS, ROUNDS = 4, 40, 8
+ROUNDS = times(10, 3)
+State = dict[str, tuple[int, str, int]]
 
 
-def test_writers_of_the_same_keys(desk: Engine) -> None:
+def batch(keys: dict[str, int], writer: int, turn: int) -> list[dict[str, Any]]:
+    """Keys that all bring, a few of one writer alone; some are new each turn, some alike for all.
+
+    Every other writer brings them backwards.
+    """
+    numbers = [*range(turn * 30, turn * 30 + 120), 1_000 + 10 * turn + writer]
+    numbers = numbers[::-1] if writer % 2 else numbers
+    rows = numbered(keys, numbers)
+    for number, row in zip(numbers, rows, strict=True):
+        if number % 4:
+            row |= {"title": f"{turn} {writer}", "description": f"{turn} {writer}"}
+    return rows
+
+
+@contextmanager
+def committing(url: str, driver: Any) -> Iterator[Callable[[list[dict[str, Any]]], list[Upserted]]]:
+    """What upserts rows in a transaction of its own; its connection stays open."""
+    if driver != "asyncpg":
+        engine = create_sync_engine(url, driver=driver)
+
+        def commit(rows: list[dict[str, Any]]) -> list[Upserted]:
+            with Session(engine) as session, session.begin():
+                return upsert_rows(session, TICKETS, rows)
+
+        try:
+            yield commit
+        finally:
+            engine.dispose()
+        return
+    with asyncio.Runner() as runner:
+        async_engine = create_asyncio_engine(url)
+
+        async def async_commit(rows: list[dict[str, Any]]) -> list[Upserted]:
+            async with AsyncSession(async_engine) as session, session.begin():
+                return await async_upsert_rows(session, TICKETS, rows)
+
+        try:
+            yield lambda rows: runner.run(async_commit(rows))
+        finally:
+            runner.run(async_engine.dispose())
+
+
+@pytest.mark.concurrent
+@pytest.mark.parametrize(
+    "drivers",
+    [
+        ("psycopg", "psycopg"),
+        ("psycopg2", "psycopg2"),
+        ("psycopg", "psycopg2"),
+        ("asyncpg", "asyncpg"),
+        ("psycopg", "asyncpg", "psycopg2", "psycopg"),
+    ],
+    ids=" ".join,
+)
+def test_writers_of_the_same_keys(real_commits: str, drivers: tuple[str, ...]) -> None:
+    """As if one had come after the other: no error, nothing lost, nothing twice."""
+    desk = create_sync_engine(real_commits)
     keys = put(desk)
-    barrier = threading.Barrier(WRITERS)
+    states: list[State] = []
 
-    def write(writer: int) -> list[list[tuple[Any, ...]]]:
+    def look() -> None:
+        """All have committed, and none has begun again."""
+        with Session(desk) as session:
+            tickets = session.scalars(select(Ticket)).all()
+            state = {
+                t.ticket_number: (t.id, f"{t.title}, {t.description}", t.version) for t in tickets
+            }
+        assert len(state) == len(tickets), "a key is there twice"
+        states.append(state)
+
+    barrier = threading.Barrier(len(drivers), action=look)
+
+    def write(writer: int) -> list[list[Upserted]]:
         told = []
-        for turn in range(ROUNDS):
-            numbers = [(n * 7 + writer * 11 + turn) % KEYS for n in range(KEYS)]
-            numbers = numbers[::-1] if writer % 2 else numbers
-            rows = [
-                row | {"title": f"{writer}.{turn}"}
-                for row in numbered(keys, numbers[: 10 + turn * 4])
-            ]
-            barrier.wait(DEADLINE)
-            try:
-                with Session(desk) as session, session.begin():
-                    found = upsert_rows(session, TICKETS, rows)
-            except BaseException:
-                barrier.abort()  # nobody waits for who has failed
-                raise
-            told.append(
-                [(row["ticket_number"], *result) for row, result in zip(rows, found, strict=True)]
-            )
+        try:
+            with committing(real_commits, drivers[writer]) as commit:
+                for turn in range(ROUNDS):
+                    barrier.wait(DEADLINE)
+                    told.append(commit(batch(keys, writer, turn)))
+                barrier.wait(DEADLINE)
+        except BaseException:
+            barrier.abort()  # nobody waits for who has failed
+            raise
         return told
 
-    with ThreadPoolExecutor(WRITERS) as pool:
-        results = [each for told in pool.map(write, range(WRITERS)) for each in told]
-    with Session(desk) as session:
-        stored = {t.ticket_number: t for t in session.scalars(select(Ticket))}
-        assert session.scalar(select(func.count()).select_from(Ticket)) == len(stored)
-    lines = [line for told in results for line in told]
-    inserted = [number for number, _, outcome in lines if outcome == "inserted"]
-    assert sorted(inserted) == sorted(stored), "each key was inserted once"
-    assert all(stored[number].id == ticket_id for number, ticket_id, _ in lines)
-    for number, ticket in stored.items():
-        updates = sum(1 for n, _, outcome in lines if n == number and outcome == "updated")
-        assert ticket.version == 1 + updates, "no change was lost"
+    try:
+        with ThreadPoolExecutor(len(drivers)) as pool:
+            ended = [pool.submit(write, writer) for writer in range(len(drivers))]
+    finally:
+        desk.dispose()
+    errors = [each.exception() for each in ended]
+    assert [e for e in errors if e and not isinstance(e, threading.BrokenBarrierError)] == []
+    results = [each.result() for each in ended]
+    for turn, (before, after) in enumerate(pairwise(states)):
+        brought: dict[str, list[tuple[str, Upserted]]] = {}
+        for writer, told in enumerate(results):
+            for row, result in zip(batch(keys, writer, turn), told[turn], strict=True):
+                content = f"{row['title']}, {row['description']}"
+                brought.setdefault(row["ticket_number"], []).append((content, result))
+        assert_as_one_after_the_other(before, after, brought)
+    assert len(states) == ROUNDS + 1
+
+
+def assert_as_one_after_the_other(
+    before: State, after: State, brought: dict[str, list[tuple[str, Upserted]]]
+) -> None:
+    """Of what each writer *brought*, with what it was told of it."""
+    assert after.keys() == before.keys() | brought.keys()
+    assert {key: after[key] for key in before.keys() - brought.keys()} == {
+        key: before[key] for key in before.keys() - brought.keys()
+    }, "others are left alone"
+    last = set()
+    for key, told in brought.items():
+        row_id, content, version = after[key]
+        contents = {each for each, _ in told}
+        assert content in contents, "the row is as one of them wanted it"
+        if len(contents) > 1:
+            last.add(content)
+        assert {result.id for _, result in told} == {row_id}
+        outcome = Counter(result.outcome for _, result in told)
+        assert outcome["inserted"] == (key not in before), "by exactly one"
+        # Each changes what the one before it has left; who wants what is there changes nothing.
+        was = before[key][1] if key in before else None
+        expected = len(contents - {was}) - (key not in before)
+        assert outcome["updated"] == expected
+        assert version == (before[key][2] if key in before else 1) + expected, "no change was lost"
+    assert len(last) <= 1, "who comes last comes last for all keys"
 
 
 # --- Updates by id --------------------------------------------------------------------------------
