@@ -56,19 +56,21 @@ def load(name: str) -> Suite:
     return cast(Suite, importlib.import_module(f"{__package__}.{name}"))
 
 
-def run_suite(name: str, server: Server, *, quick: bool, repetitions: int) -> dict[str, Any]:
+def run_suite(name: str, server: Server, *, quick: bool, repetitions: int | None) -> dict[str, Any]:
     """Measure one suite: the document that is kept.  Raises ``BenchmarkError``."""
     suite = load(name)
+    usual: int = 2 if quick else getattr(suite, "REPETITIONS", 15)
+    rounds = usual if repetitions is None else repetitions
     settings = require_durable(server.url)
     size = suite.QUICK if quick else suite.FULL
     with suite.cases(server.url, size) as cases:
-        measurements = measure(cases, suite.BASELINE, repetitions)
+        measurements = measure(cases, suite.BASELINE, rounds)
     return {
         "name": name,
         "title": suite.TITLE,
         "size": size,
         "unit": getattr(suite, "UNIT", "rows"),
-        "repetitions": repetitions,
+        "repetitions": rounds,
         "versions": versions_of(server.version, suite.PEERS),
         "machine": machine() | {"settings": settings},
         "cases": [asdict(measurement) for measurement in measurements],
@@ -82,6 +84,8 @@ def show(document: dict[str, Any]) -> None:
     for case in document["cases"]:
         found = Measurement(**case)
         statements = "" if found.statements is None else f"{found.statements:6,} statements"
+        if found.peak_mib is not None:
+            statements += f"{found.peak_mib:6,.0f} MiB"
         print(
             f"   {found.case:44} {found.median_s * 1000:10.3f} ms ± {found.spread:4.0%}"
             f" {found.ratio:8.3g} × {statements}"
@@ -99,7 +103,9 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("names", nargs="*", metavar="NAME", help="default: all")
     made.add_argument("--list", action="store_true", help="list the suites")
     made.add_argument("--quick", action="store_true", help="small and short; writes nothing")
-    made.add_argument("--repetitions", type=int, metavar="N", help="rounds (default: 15)")
+    made.add_argument(
+        "--repetitions", type=int, metavar="N", help="rounds (default: 15, or the suite's)"
+    )
     made.add_argument("--results", type=Path, metavar="DIR", help="default: beside the suites")
     made.add_argument("--database-url", metavar="URL", help="a durable server that runs already")
     made.add_argument("--output-format", choices=["full", "json"], default="full")
@@ -116,9 +122,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return refuse(
                 f"received the suite {name!r}.\nexpected: one of {', '.join(known)}\ntry: {near[0]}"
             )
-    repetitions = options.repetitions or (2 if options.quick else 15)
-    if repetitions < 1:
-        return refuse(f"received --repetitions {repetitions}.\nexpected: 1 or more")
+    if options.repetitions is not None and options.repetitions < 1:
+        return refuse(f"received --repetitions {options.repetitions}.\nexpected: 1 or more")
     if options.list:
         print("\n".join(f"{name:20} {load(name).TITLE}" for name in known))
         return 0
@@ -132,7 +137,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             durable_server(options.database_url, data) as server,
         ):
             for name in options.names or known:
-                document = run_suite(name, server, quick=options.quick, repetitions=repetitions)
+                document = run_suite(
+                    name, server, quick=options.quick, repetitions=options.repetitions
+                )
                 documents.append(document)
                 if options.output_format == "full":
                     show(document)

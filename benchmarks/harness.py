@@ -39,7 +39,7 @@ class Case:
     Cases with the same *group* must answer alike; without one, an answer is not compared.
     *baseline* names the case that it is told in times of, where that is not the suite's.
     With *own_clock*, *run* returns its answer and the seconds that count: those of a child process,
-    or without what it had to prepare.
+    or without what it had to prepare; and it may add that process's peak of memory in MiB.
     """
 
     name: str
@@ -54,7 +54,8 @@ class Case:
 class Measurement:
     """What a case took: seconds, the interquartile range as a part of them, times the baseline.
 
-    *statements* is None where SQLAlchemy executed none: a driver on its own.
+    *statements* is None where SQLAlchemy executed none: a driver on its own.  *peak_mib* is of one
+    run, and None where a case does not tell it.
     """
 
     case: str
@@ -64,10 +65,15 @@ class Measurement:
     ratio: float
     baseline: str
     statements: int | None
+    peak_mib: float | None = None
 
 
 class Suite(Protocol):
-    """A module of this folder.  ``UNIT`` says what its size counts, where that is not rows."""
+    """A module of this folder.
+
+    ``UNIT`` says what its size counts, where that is not rows; ``REPETITIONS`` how often it is
+    measured, where that is not 15 times.
+    """
 
     TITLE: str
     BASELINE: str
@@ -83,7 +89,7 @@ class Suite(Protocol):
 
 def measure(cases: Sequence[Case], baseline: str, repetitions: int) -> list[Measurement]:
     """Run all *cases* in turn, *repetitions* times.  Raises ``BenchmarkError``."""
-    statements = check_answers(cases)
+    statements, peaks = check_answers(cases)
     calls = {case.name: 1 if case.own_clock else calls_per_sample(case) for case in cases}
     samples: dict[str, list[float]] = {case.name: [] for case in cases}
     for _ in range(repetitions):
@@ -102,21 +108,26 @@ def measure(cases: Sequence[Case], baseline: str, repetitions: int) -> list[Meas
             significant(medians[case.name] / medians[case.baseline or baseline]),
             case.baseline or baseline,
             statements[case.name],
+            peaks[case.name],
         )
         for case in cases
     ]
 
 
-def check_answers(cases: Sequence[Case]) -> dict[str, int | None]:
-    """Run each case once, which warms the caches too: how many statements each took.
+def check_answers(
+    cases: Sequence[Case],
+) -> tuple[dict[str, int | None], dict[str, float | None]]:
+    """Run each case once, which warms the caches too: the statements of each, and its memory.
 
     Raises ``BenchmarkError`` where two of a group answer differently.
     """
     answers: dict[str, tuple[str, object]] = {}
     statements: dict[str, int | None] = {}
+    peaks: dict[str, float | None] = {}
     for case in cases:
         with counted_statements() as count:
-            answer = answered(case)[0]
+            answer, _, peak = answered(case)
+        peaks[case.name] = None if peak is None else significant(peak)
         statements[case.name] = len(count) or None
         first, expected = answers.setdefault(case.group, (case.name, answer))
         if case.group and answer != expected:
@@ -124,7 +135,7 @@ def check_answers(cases: Sequence[Case]) -> dict[str, int | None]:
                 f"received from {case.name!r} another answer than from {first!r}: "
                 f"{str(answer)[:200]}, not {str(expected)[:200]}"
             )
-    return statements
+    return statements, peaks
 
 
 @contextmanager
@@ -158,10 +169,13 @@ def sample(case: Case, calls: int) -> float:
     return (time.perf_counter() - started) / calls
 
 
-def answered(case: Case) -> tuple[object, float]:
-    """One call: its answer, and the seconds that its own clock gives, else 0."""
-    answer: Any = case.run()
-    return answer if case.own_clock else (answer, 0.0)
+def answered(case: Case) -> tuple[object, float, float | None]:
+    """One call: its answer, the seconds that its own clock gives, else 0, and its memory."""
+    told: Any = case.run()
+    if not case.own_clock:
+        return told, 0.0, None
+    answer, seconds, *peak = told
+    return answer, seconds, peak[0] if peak else None
 
 
 def spread(samples: Sequence[float]) -> float:

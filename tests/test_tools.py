@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -136,6 +137,16 @@ def test_repetitions_are_counted(tmp_path: Path) -> None:
             {"test": "test_locking: test_two", "runs": 1, "failures": 1},
         ],
     }
+
+
+def test_the_committed_repetitions_hold() -> None:
+    """What the page quotes: every concurrent test, fifty times a driver, without a failure."""
+    document = json.loads(prove.RESULT.read_text())
+    assert document["repetitions"] >= 50
+    assert len(document["tests"]) >= 20
+    for test in document["tests"]:
+        assert test["runs"] % document["repetitions"] == 0, test
+        assert (test["runs"] > 0, test["failures"]) == (True, 0), test
 
 
 def test_no_test_is_no_proof(tmp_path: Path) -> None:

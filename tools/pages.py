@@ -92,12 +92,15 @@ def measured(name: str) -> None:
     document = json.loads((ROOT / "benchmarks" / "results" / f"{name}.json").read_text())
     versions, machine = document["versions"], document["machine"]
     print(f"{document['title']}, {document['size']:,} {document.get('unit', 'rows')}:\n")
-    print("| | median | spread | times | statements |\n|---|--:|--:|--:|--:|")
+    told = any(case.get("peak_mib") for case in document["cases"])
+    print("| | median | spread | times | statements |" + " peak of memory |" * told)
+    print("|---|--:|--:|--:|--:|" + "--:|" * told)
     for case in document["cases"]:
         statements = "" if case["statements"] is None else f"{case['statements']:,}"
+        peak = f"{case['peak_mib']:.3g} MiB" if case.get("peak_mib") else ""
         print(
             f"| {case['case']} | {case['median_s'] * 1000:.3g} ms | {case['spread']:.0%} "
-            f"| {case['ratio']:.3g} | {statements} |"
+            f"| {case['ratio']:.3g} | {statements} |" + f" {peak} |" * told
         )
     print(f"\n![{document['title']}](images/benchmark-{name}.svg)\n")
     print(

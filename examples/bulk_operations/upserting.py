@@ -13,6 +13,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 from sqlalchemy import (
     BigInteger,
     Boolean,
+    Column,
     ColumnElement,
     Select,
     Subquery,
@@ -79,14 +80,17 @@ def upsert(target: Target, rows: Table) -> Select[int, int | None, bool | None]:
     """
     table = table_of(target.model)
     columns = [column.name for column in rows.columns if column.name != POSITION]
-    if not (changing := [name for name in columns if name not in target.insert_only]):
+    # Not the key: it is equal, and in SET it would lock out who inserts a child of the row.
+    keys = {each.name for each in target.key(table.c) if isinstance(each, Column)}
+    fixed = target.insert_only | keys
+    if not (changing := [name for name in columns if name not in fixed]):
         raise ValueError(f"received only {', '.join(columns)}; expected something that may change")
     newest = last_of_each(rows, target.key(rows.c))
     last = select(*(newest.c[name] for name in columns)).order_by(*target.key(newest.c))
     last = last.where(newest.c.rank == 1)
     statement = insert(table).from_select(columns, last)
     new = statement.excluded
-    keys = [key.label(f"key_{place}") for place, key in enumerate(target.key(table.c))]
+    labelled = [key.label(f"key_{place}") for place, key in enumerate(target.key(table.c))]
     written = (
         statement.on_conflict_do_update(
             index_elements=target.key(table.c),
@@ -95,7 +99,7 @@ def upsert(target: Target, rows: Table) -> Select[int, int | None, bool | None]:
             where=or_(*(table.c[name].is_distinct_from(new[name]) for name in changing)),
         )
         # A row just inserted has no locker; an updated one was locked by this statement before.
-        .returning(table.c.id, just_inserted(table).label("inserted"), *keys)
+        .returning(table.c.id, just_inserted(table).label("inserted"), *labelled)
         .cte("written")
     )
     same = [key == written.c[f"key_{place}"] for place, key in enumerate(target.key(rows.c))]

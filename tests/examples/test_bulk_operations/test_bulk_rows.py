@@ -656,6 +656,28 @@ def more_rows_than_there_are_parameters(session: Session) -> None:
     assert set(update_rows(session, Ticket, held)) == {"updated"}
 
 
+def test_a_child_of_what_is_updated_may_come(real_commits: str) -> None:
+    """A key in SET would lock the row against whoever begins to refer to it."""
+    engine = create_sync_engine(real_commits)
+    target = Target(Ticket, lambda c: [c.ticket_number])
+    with Session(engine) as session:
+        session.execute(text("CREATE UNIQUE INDEX ON tickets (ticket_number)"))
+        rows = numbered(keys_of(session), range(2))
+        ids = [row.id for row in upsert_rows(session, target, rows)]
+        author_id = rows[0]["creator_id"]
+        session.commit()
+        for row in rows:
+            row["title"] = "new"
+        assert outcomes(upsert_rows(session, target, rows)) == ["updated"] * 2
+        with Session(engine) as other:
+            other.execute(text("SET LOCAL lock_timeout = '2s'"))
+            other.add(Comment(ticket_id=ids[0], author_id=author_id, content="meanwhile"))
+            other.commit()
+        with pytest.raises(ValueError, match="received only ticket_number; expected something"):
+            upsert_rows(session, target, [{"ticket_number": "TCK-1"}])
+    engine.dispose()
+
+
 def test_a_table_that_passes_for_empty(real_commits: str) -> None:
     """A nested loop would read the batch once for each row of it: the square."""
     engine = create_sync_engine(real_commits)
