@@ -425,7 +425,7 @@ async def advanced_alchemy(session: AsyncSession, rows: list[Row]) -> Ids:
 class PeerBase(DeclarativeBase):
     """A registry of its own."""
 
-    metadata = MetaData()
+    metadata = MetaData(naming_convention=Base.metadata.naming_convention)
 
 
 def peer_table() -> Any:

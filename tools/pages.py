@@ -143,7 +143,9 @@ def repeated() -> None:
         runs = sum(test["runs"] for test in tests)
         failures = sum(test["failures"] for test in tests)
         print(f"| `{module}` | {len(tests)} | {runs:,} | {failures:,} |")
-    print(f"\n*`python -m tools.prove`: each {document['repetitions']} times for each driver.*")
+    print(
+        f"\n*`python -m tools.prove`: each test {document['repetitions']} times, and each of its variants.*"
+    )
 
 
 @functools.cache

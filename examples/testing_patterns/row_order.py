@@ -4,7 +4,7 @@ Problem: without ORDER BY, and among rows that tie in it, PostgreSQL returns row
 in the order of insertion in every test, until a page is reused, a plan changes, a scan goes
 parallel.  Pattern: run the suite once with those rows shuffled (``pytest --shuffle-rows``), and
 mend what fails.  Not for tests that read the text or the plan of a statement: it gets a longer
-ORDER BY.  Copy this file as it is: it needs SQLAlchemy alone.
+ORDER BY.  Copy with ``statements.py``: they need SQLAlchemy alone.
 """
 
 from __future__ import annotations
@@ -23,16 +23,14 @@ ORDERED_LATE = ("_compile_state_funcs", "_with_context_options")
 
 
 def shuffled(statement: Select[Any], seed: int) -> Select[Any]:
-    """*statement* with one more, last, key in its ORDER BY: the same *seed*, the same order.
+    """*statement* with one more, last, key in its ORDER BY.
 
     A query of entities is shuffled by their primary keys, so that the rows of one parent stay
-    together and a joined collection keeps its own order.  DISTINCT may order by what it selects
+    together and a joined collection keeps its own order: the same *seed*, the same order.  Rows of
+    columns come in another one each time.  DISTINCT may order by what it selects
     only, and stays as it is; so does what a loader of a relationship orders when it is compiled.
     """
-    # The second name is that of SQLAlchemy 2.0.
-    late = (
-        getattr(statement, name, ()) for name in ("_compile_state_funcs", "_with_context_options")
-    )
+    late = (getattr(statement, name, ()) for name in ORDERED_LATE)
     if statement._distinct or statement._distinct_on or any(late):
         return statement
     first = statement.column_descriptions[0] if statement.column_descriptions else {}
