@@ -144,7 +144,8 @@ def repeated() -> None:
         failures = sum(test["failures"] for test in tests)
         print(f"| `{module}` | {len(tests)} | {runs:,} | {failures:,} |")
     print(
-        f"\n*`python -m tools.prove`: each test {document['repetitions']} times, and each of its variants.*"
+        f"\n*`python -m tools.prove`: each test {document['repetitions']} times, "
+        "and each of its variants.*"
     )
 
 
