@@ -58,7 +58,7 @@ class Invoice(Base):
 
     id: Mapped[int] = mapped_column(primary_key=True)
     unit_price: Mapped[Decimal] = mapped_column(Numeric(12, 2))
-    amount_cents: Mapped[int]
+    amount_cents: Mapped[int] = mapped_column(BigInteger)
 """,
     near_miss="""
 class Invoice(Base):

@@ -46,7 +46,7 @@ class Ticket(Base):
 
     id: Mapped[int] = mapped_column(primary_key=True)
     created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
-    closed_at: Mapped[datetime | None]
+    closed_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
 """,
     near_miss="""
 class Moment(TypeDecorator[datetime]):
