@@ -44,7 +44,9 @@ class Served:
     client: httpx.Client = field(init=False)
 
     def __post_init__(self) -> None:
-        self.client = httpx.Client(base_url=self.url, timeout=PATIENCE)
+        # No connection is kept: the server may close an idle one as the next request leaves.
+        limits = httpx.Limits(max_keepalive_connections=0)
+        self.client = httpx.Client(base_url=self.url, timeout=PATIENCE, limits=limits)
 
     @property
     def engine(self) -> AsyncEngine:
@@ -91,7 +93,9 @@ class Served:
         assert self.pool("checkedout") == 0
         assert self.pool("overflow") <= 0
         assert self.open_transactions() == []
-        self.client = httpx.Client(base_url=self.url, timeout=PATIENCE)
+        # No connection is kept: the server may close an idle one as the next request leaves.
+        limits = httpx.Limits(max_keepalive_connections=0)
+        self.client = httpx.Client(base_url=self.url, timeout=PATIENCE, limits=limits)
 
     def make(self, **values: Any) -> dict[str, Any]:
         """A ticket of Ann's."""
