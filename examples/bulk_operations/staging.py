@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from itertools import chain
+from operator import itemgetter
 from typing import Any
 
 from sqlalchemy import (
@@ -74,12 +75,8 @@ def staged(
     connection.execute(
         text(f"CREATE TEMPORARY TABLE {name} ON COMMIT DROP AS {shape_sql} WITH NO DATA")
     )
-    numbered = enumerate(chain([first], iterator))
     count = copy_into(
-        connection,
-        made,
-        (POSITION, *columns),
-        ((position, *values_of(position, row, columns)) for position, row in numbered),
+        connection, made, (POSITION, *columns), numbered(chain([first], iterator), columns)
     )
     own_name = connection.dialect.identifier_preparer.format_table(table)
     nested_loops = connection.scalar(without_nested_loops(own_name, count))
@@ -108,13 +105,18 @@ def without_nested_loops(name: str, count: int) -> Select[str, str]:
     )
 
 
-def values_of(position: int, row: Mapping[str, Any], columns: tuple[str, ...]) -> list[Any]:
-    """The values of *columns*.  Raises ``ValueError`` where *row* has other columns."""
-    if len(row) != len(columns) or any(name not in row for name in columns):
-        raise ValueError(
-            f"row {position + 1}: received {', '.join(row)}; expected {', '.join(columns)}"
-        )
-    return [row[name] for name in columns]
+def numbered(
+    rows: Iterable[Mapping[str, Any]], columns: tuple[str, ...]
+) -> Iterator[tuple[Any, ...]]:
+    """Position and values of each.  Raises ``ValueError`` where one has other columns."""
+    names, values_of = set(columns), itemgetter(*columns)
+    for position, row in enumerate(rows):
+        if row.keys() != names:
+            raise ValueError(
+                f"row {position + 1}: received {', '.join(row)}; expected {', '.join(columns)}"
+            )
+        # Of one name, itemgetter gets the value and no tuple.
+        yield (position, *(values_of(row) if len(columns) > 1 else (values_of(row),)))
 
 
 def moved_by_itself(model: type[Base]) -> dict[str, ColumnElement[Any]]:

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Select, String, cast, event, func, inspect
+from sqlalchemy import ColumnElement, Connection, Engine, Select, event, func, inspect
 
 from .statements import Target, engine_of
 
@@ -25,24 +25,33 @@ ORDERED_LATE = ("_compile_state_funcs", "_with_context_options")
 def shuffled(statement: Select[Any], seed: int) -> Select[Any]:
     """*statement* with one more, last, key in its ORDER BY.
 
-    A query of entities is shuffled by their primary keys, so that the rows of one parent stay
-    together and a joined collection keeps its own order: the same *seed*, the same order.  Rows of
-    columns come in another one each time.  DISTINCT may order by what it selects
-    only, and stays as it is; so does what a loader of a relationship orders when it is compiled.
+    The same *seed* makes of the same rows the same order, so that a failure can be had again.  A
+    query of entities is shuffled by the places of their primary keys: the rows of one parent stay
+    together, and a joined collection keeps its own order.  Rows that are locked are shuffled by
+    chance, for PostgreSQL numbers none of them.  DISTINCT may order by what it selects only, and
+    stays as it is; so does what a loader of a relationship orders when it is compiled.
     """
     late = (getattr(statement, name, ()) for name in ORDERED_LATE)
     if statement._distinct or statement._distinct_on or any(late):
         return statement
     first = statement.column_descriptions[0] if statement.column_descriptions else {}
     entity = first.get("entity")
-    if entity is None or first["expr"] is not entity or statement._group_by_clauses:
-        return statement.order_by(func.random())
+    of_entities = entity is not None and first["expr"] is entity and not statement._group_by_clauses
+    locked = statement._for_update_arg is not None
+    if not of_entities:
+        by_chance = func.random() if locked else _hashed(func.row_number().over(), seed)
+        return statement.order_by(by_chance)
     mapper = inspect(entity).mapper
     keys = [
-        cast(getattr(entity, mapper.get_property_by_column(column).key), String)
-        for column in mapper.primary_key
+        getattr(entity, mapper.get_property_by_column(column).key) for column in mapper.primary_key
     ]
-    return statement.order_by(func.hashtextextended(func.concat_ws("/", *keys), seed))
+    if locked:
+        return statement.order_by(func.hashtextextended(func.concat_ws("/", *keys), seed))
+    return statement.order_by(_hashed(func.dense_rank().over(order_by=keys), seed))
+
+
+def _hashed(place: ColumnElement[int], seed: int) -> ColumnElement[int]:
+    return func.hashint8extended(place, seed)
 
 
 @contextmanager

@@ -73,7 +73,13 @@ from examples.bulk_operations.changing import (
     bulk_delete,
     bulk_update_ticket_status,
 )
-from examples.bulk_operations.copying import async_copy_rows, copy_into, copy_rows, table_of
+from examples.bulk_operations.copying import (
+    AT_ONCE,
+    async_copy_rows,
+    copy_into,
+    copy_rows,
+    table_of,
+)
 from examples.bulk_operations.inserting import (
     add_in_batches,
     async_add_in_batches,
@@ -380,6 +386,42 @@ async def test_copy_first_is_undone_by_a_rollback_under_asyncio(
         await session.commit()
     await engine.dispose()
     assert observed(real_commits) == 3
+
+
+BATCHES = [0, 1, AT_ONCE - 1, AT_ONCE, AT_ONCE + 1, 2 * AT_ONCE + 50]
+
+
+@pytest.mark.parametrize("count", BATCHES)
+def test_rows_bound_together_are_all_copied_in_order(session: Session, count: int) -> None:
+    rows = [(f"topic {number}", {"number": number}) for number in range(count)]
+    assert copy_rows(session, OutboxMessage, ["topic", "payload"], iter(rows)) == count
+    stored = select(OutboxMessage.topic, OutboxMessage.payload).order_by(OutboxMessage.id)
+    assert session.execute(stored).all() == rows
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("count", BATCHES)
+async def test_asynchronous_rows_are_bound_together(
+    async_session: AsyncSession, count: int
+) -> None:
+    rows = [(f"topic {number}", {"number": number}) for number in range(count)]
+
+    async def from_elsewhere() -> AsyncIterator[tuple[Any, ...]]:
+        for row in rows:
+            yield row
+
+    columns = ["topic", "payload"]
+    assert await async_copy_rows(async_session, OutboxMessage, columns, from_elsewhere()) == count
+    stored = select(OutboxMessage.topic, OutboxMessage.payload).order_by(OutboxMessage.id)
+    assert (await async_session.execute(stored)).all() == rows
+
+
+@pytest.mark.parametrize("at", [1, AT_ONCE, AT_ONCE + 1, 2 * AT_ONCE + 33])
+def test_a_row_of_another_width_is_named(session: Session, at: int) -> None:
+    rows: list[tuple[Any, ...]] = [("t", {})] * 500
+    rows[at - 1] = ("t", {}, "more")
+    with pytest.raises(ValueError, match=rf"row {at}: received 3 values; expected 2: topic"):
+        copy_rows(session, OutboxMessage, ["topic", "payload"], rows)
 
 
 @pytest.mark.asyncio
@@ -1100,7 +1142,8 @@ def history_of(session: Session) -> list[tuple[Any, ...]]:
         TicketStatusHistory.new_status,
         TicketStatusHistory.changed_by_id,
     )
-    return [tuple(row) for row in session.execute(select(*columns).order_by(columns[0]))]
+    query = select(*columns).order_by(columns[0], TicketStatusHistory.id)
+    return [tuple(row) for row in session.execute(query)]
 
 
 @pytest.mark.parametrize("new_status", TicketStatus)
