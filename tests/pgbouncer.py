@@ -33,7 +33,7 @@ from examples.models import Organization
 PROGRAM = shutil.which("pgbouncer", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
 ATTEMPTS, START_SECONDS = 5, 20.0
 NOBODY = 65534
-WAITS = Waits(application_name="worker")
+WAITS = Waits(application_name="worker", connect=60)
 TASKS = 4  # of one client process, where it is asynchronous
 
 
@@ -108,9 +108,11 @@ def command(config: Path) -> list[str]:
 
 def answers(port: int) -> bool:
     """Whether somebody listens on *port*."""
+    address = ("127.0.0.1", port)
     with socket.socket() as probe:
         probe.settimeout(1)
-        return probe.connect_ex(("127.0.0.1", port)) == 0
+        # Who asks a free port from that very port is connected to himself.
+        return probe.connect_ex(address) == 0 and probe.getsockname() != address
 
 
 def free_port() -> int:

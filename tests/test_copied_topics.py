@@ -41,7 +41,7 @@ def python(arguments: list[str], folder: Path) -> subprocess.CompletedProcess[st
         check=False,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,  # mypy begins with nothing where SQLAlchemy is another one
     )
 
 

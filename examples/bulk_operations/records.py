@@ -44,7 +44,7 @@ class Rejected:
 def records(path: Path, kind: Kind) -> Iterator[Record | Rejected]:
     """The rows of the file, one at a time; what is none, as rejected.
 
-    Raises ``ImportRefusedError`` where a CSV file does not name the columns that it needs.
+    Raises ``ImportRefusedError`` where a CSV file does not name the columns that it needs, once.
     """
     with path.open("rb") as raw:
         # utf-8-sig: what spreadsheets write begins with a mark.
@@ -55,7 +55,12 @@ def records(path: Path, kind: Kind) -> Iterator[Record | Rejected]:
 def csv_records(text: io.TextIOWrapper, tell: Callable[[], int]) -> Iterator[Record | Rejected]:
     """The rows of a CSV file with a heading."""
     reader = csv.reader(text, strict=True)
-    heading = [name.strip().lower() for name in next(reader, [])]
+    try:
+        heading = [name.strip().lower() for name in next(reader, [])]
+    except csv.Error as error:
+        raise ImportRefusedError(f"received a heading that is not CSV: {error}") from None
+    if twice := sorted({name for name in heading if name and heading.count(name) > 1}):
+        raise ImportRefusedError(f"received {', '.join(twice)} more than once in the heading")
     if missing := [name for name in REQUIRED if name not in heading]:
         raise ImportRefusedError(
             f"received the columns {', '.join(heading) or '(none)'}; missing {', '.join(missing)}"

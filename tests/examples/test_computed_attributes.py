@@ -655,7 +655,7 @@ def test_the_import_leaves_the_desk_alone() -> None:
     subprocess.run([sys.executable, "-W", "error", "-c", code], check=True)
 
 
-def test_the_second_mapping_reads(session: Session) -> None:
+def test_the_second_mapping_reads() -> None:
     columns = inspect(DeskUser).attrs.keys()
     assert set(columns) == {"id", "email", "full_name"}
     assert "search_vector" not in inspect(DeskTicket).attrs

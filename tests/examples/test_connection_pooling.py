@@ -77,6 +77,7 @@ from examples.testing_patterns.factories import make_organization
 from examples.testing_patterns.plugin import ASYNC_DRIVERS, SYNC_DRIVERS
 from examples.testing_patterns.statements import assert_statements
 from tests.pgbouncer import PROGRAM, Pooler, pgbouncer
+from tests.waiting import end_backend
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 ONE = PoolSettings(size=1, max_overflow=0, timeout=0.05)
@@ -129,12 +130,6 @@ def observer(database_url: str) -> Iterator[Engine]:
     engine = create_sync_engine(database_url, pool=EXTERNAL)
     yield engine
     engine.dispose()
-
-
-def end_backend(observer: Engine, backend: int | None) -> None:
-    """End a backend, as a restart of the server does; it is gone when this returns."""
-    with observer.begin() as connection:
-        assert connection.scalar(select(func.pg_terminate_backend(backend, 30_000)))
 
 
 def run_script(code: str, *arguments: str) -> Any:
@@ -506,7 +501,7 @@ async def test_libpqs_arguments_are_not_asyncpgs(database_url: str) -> None:
 
 def test_a_long_statement_is_ended(database_url: str, driver: SyncDriver) -> None:
     engine = engine_on(
-        database_url, driver, connect_args=connect_args(driver, Waits(statement=500))
+        database_url, driver, connect_args=connect_args(driver, Waits(statement=2_000))
     )
     with engine.connect() as connection, pytest.raises(OperationalError) as caught:
         connection.execute(text("SELECT pg_sleep(60)"))
@@ -518,7 +513,7 @@ def test_a_long_statement_is_ended(database_url: str, driver: SyncDriver) -> Non
 async def test_a_long_statement_is_ended_under_asyncio(
     database_url: str, async_driver: AsyncDriver
 ) -> None:
-    arguments = connect_args(async_driver, Waits(statement=500))
+    arguments = connect_args(async_driver, Waits(statement=2_000))
     engine = create_asyncio_engine(database_url, driver=async_driver, connect_args=arguments)
     async with engine.connect() as connection:
         with pytest.raises(DBAPIError) as caught:
@@ -529,7 +524,7 @@ async def test_a_long_statement_is_ended_under_asyncio(
 
 @pytest.mark.asyncio
 async def test_asyncpgs_command_timeout_is_no_sqlalchemy_error(database_url: str) -> None:
-    engine = create_asyncio_engine(database_url, connect_args={"command_timeout": 0.02})
+    engine = create_asyncio_engine(database_url, connect_args={"command_timeout": 2})
     async with engine.connect() as connection:
         with pytest.raises(TimeoutError) as caught:
             await connection.execute(text("SELECT pg_sleep(60)"))
@@ -807,7 +802,7 @@ def state_of(observer: Engine, backend: int | None) -> str | None:
 
 
 def test_reading_leaves_no_transaction_open(desk: Engine, observer: Engine) -> None:
-    with read_factory(desk)() as session, Session(desk.execution_options()) as _:
+    with read_factory(desk)() as session:
         assert state_of(observer, session.scalar(PID)) == "idle"
         one, two = session.scalar(select(func.now())), session.scalar(select(func.now()))
         assert one != two, "each statement is a transaction, with a snapshot of its own"
@@ -1014,6 +1009,7 @@ def taught(driver: Driver) -> dict[str, Any]:
     return {"pool": EXTERNAL, "connect_args": connect_args(driver, pgbouncer=True)}
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     ("kind", "client"),
     [("sync", each) for each in SYNC_DRIVERS] + [("async", each) for each in ASYNC_DRIVERS],
@@ -1105,6 +1101,7 @@ except Exception as error:
 """
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     ("arguments", "fine"),
     [

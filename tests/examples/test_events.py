@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sqlalchemy import Engine, MetaData, event, func, insert, select, text, update
+from sqlalchemy import MetaData, event, func, insert, select, text, update
 from sqlalchemy.exc import IntegrityError, SAWarning
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, sessionmaker
@@ -406,7 +406,7 @@ async def test_relay_under_asyncio(async_session: AsyncSession) -> None:
 
 
 @pytest.fixture
-def factory(engine: Engine, real_commits: str) -> Any:
+def factory(real_commits: str) -> Any:
     """Real commits, with hooks."""
     made = create_sync_engine(real_commits)
     sessions = sessionmaker(made)

@@ -6,9 +6,8 @@ import asyncio
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import AsyncIterator, Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from pathlib import Path
@@ -16,7 +15,7 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from sqlalchemy import URL, Engine, func, literal, make_url, select, text, update
+from sqlalchemy import URL, Engine, func, literal, select, text, update
 from sqlalchemy.exc import (
     DBAPIError,
     NotSupportedError,
@@ -72,38 +71,45 @@ from examples.testing_patterns.factories import (
 )
 from examples.testing_patterns.plugin import ASYNC_DRIVERS, SYNC_DRIVERS
 from examples.testing_patterns.statements import assert_statements
+from tests.waiting import (
+    DEADLINE,
+    LOCK_TIMEOUT,
+    end_backend,
+    in_task,
+    in_thread,
+    patient,
+    patient_engine,
+    pid_of,
+)
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 LATER = NOON + timedelta(hours=1)
 WORKERS = 50
-DEADLINE = 60.0
 LOW, MEDIUM, HIGH, URGENT = TicketPriority
 
 
-# --- Connections, and how one learns that another waits -------------------------------------------
+# --- Connections ----------------------------------------------------------------------------------
 
 
 @pytest.fixture
 def desk_url(real_commits: str) -> URL:
     """A clone of its own, where a test that went wrong gives up instead of waiting for ever."""
-    return make_url(real_commits).update_query_dict({"options": "-c lock_timeout=50s"})
+    return patient(real_commits)
 
 
 @pytest.fixture
 def observer(desk_url: URL) -> Iterator[Engine]:
     """Who prepares, looks on and kills; never waits for a row."""
-    engine = create_sync_engine(desk_url, pool=PoolSettings(external=True))
-    yield engine
-    engine.dispose()
+    with patient_engine(desk_url, pool=PoolSettings(external=True)) as engine:
+        yield engine
 
 
 @pytest.fixture(params=SYNC_DRIVERS)
 def desk(desk_url: URL, request: pytest.FixtureRequest) -> Iterator[Engine]:
     """An engine of many connections; the test runs once a driver."""
     pool = PoolSettings(size=WORKERS, max_overflow=0, timeout=DEADLINE)
-    engine = create_sync_engine(desk_url, driver=request.param, pool=pool)
-    yield engine
-    engine.dispose()
+    with patient_engine(desk_url, driver=request.param, pool=pool) as engine:
+        yield engine
 
 
 @pytest_asyncio.fixture(loop_scope="session", params=ASYNC_DRIVERS)
@@ -146,63 +152,6 @@ def stored(engine: Engine, ticket_id: int) -> Ticket:
     """The ticket as everybody sees it."""
     with Session(engine) as session:
         return session.get_one(Ticket, ticket_id)
-
-
-def pid_of(session: Session) -> int:
-    """The server process behind *session*; asked of the driver: a SELECT would take a snapshot."""
-    driver: Any = session.connection().connection.driver_connection
-    if hasattr(driver, "get_server_pid"):  # asyncpg
-        return int(driver.get_server_pid())
-    return int(driver.info.backend_pid)
-
-
-def kill(engine: Engine, pid: int) -> None:
-    """End a server process, as a crash of its client does; it is gone when this returns."""
-    with engine.begin() as connection:
-        assert connection.scalar(select(func.pg_terminate_backend(pid, 30_000)))
-
-
-def blocked(engine: Engine, pid: int) -> bool:
-    """Whether *pid* waits for a lock of somebody."""
-    with engine.begin() as connection:
-        query = select(func.cardinality(func.pg_blocking_pids(pid)) > 0)
-        return bool(connection.scalar(query))
-
-
-def until_blocked(
-    engine: Engine, pid: int, waiting: Future[Any] | asyncio.Task[Any]
-) -> Iterator[None]:
-    """Look again and again until *pid* waits; the caller rests between two looks."""
-    deadline = time.monotonic() + DEADLINE
-    while not blocked(engine, pid):
-        assert not waiting.done(), f"it did not wait: {waiting}"
-        assert time.monotonic() < deadline, "it neither waits nor ends"
-        yield
-
-
-def in_thread(engine: Engine, session: Session, work: Callable[[], Any]) -> Future[Any]:
-    """Start *work* of *session* in a thread; returns once it waits for a lock."""
-    pid, future = pid_of(session), Future[Any]()
-
-    def run() -> None:
-        try:
-            future.set_result(work())
-        except BaseException as error:
-            future.set_exception(error)
-
-    threading.Thread(target=run, daemon=True).start()
-    for _ in until_blocked(engine, pid, future):
-        time.sleep(0.002)
-    return future
-
-
-async def in_task(engine: Engine, session: AsyncSession, work: Any) -> asyncio.Task[Any]:
-    """The same for asyncio."""
-    pid = await session.run_sync(pid_of)
-    task = asyncio.create_task(work)
-    for _ in until_blocked(engine, pid, task):
-        await asyncio.sleep(0.002)
-    return task
 
 
 def staff(number: int) -> list[User]:
@@ -302,7 +251,7 @@ def work_until_empty(
             got = [ticket.id for ticket in claim_next(session, agent_id)]
             if got and crashes:
                 crashes = False
-                kill(observer, pid_of(session))
+                end_backend(observer, pid_of(session))
                 session.invalidate()
                 continue
             session.commit()
@@ -368,7 +317,7 @@ def test_a_crash_returns_the_ticket(desk: Engine, observer: Engine) -> None:
         assert [ticket.id for ticket in one.scalars(waiting_tickets(1))] == [first]
         assert [ticket.id for ticket in two.scalars(waiting_tickets(1))] == [second]
         two.rollback()
-        kill(observer, pid_of(one))
+        end_backend(observer, pid_of(one))
         one.invalidate()
         assert [ticket.id for ticket in claim_next(two, agent)] == [first]
 
@@ -384,7 +333,7 @@ async def test_a_crash_returns_the_ticket_under_asyncio(
         assert [ticket.id for ticket in await async_claim_next(one, agent)] == [first]
         assert [ticket.id for ticket in await async_claim_next(two, agent)] == [second]
         await two.rollback()
-        kill(observer, await one.run_sync(pid_of))
+        end_backend(observer, await one.run_sync(pid_of))
         await one.invalidate()
         assert [ticket.id for ticket in await async_claim_next(two, agent)] == [first]
 
@@ -392,8 +341,8 @@ async def test_a_crash_returns_the_ticket_under_asyncio(
 def test_who_hangs_in_a_transaction_loses_it_to_a_timeout(desk: Engine, observer: Engine) -> None:
     ticket_id, *_ = put(observer, make_ticket())
     with Session(desk) as one, Session(desk) as two:
-        one.execute(text("SET LOCAL idle_in_transaction_session_timeout = '300ms'"))
         one.scalars(waiting_tickets(1)).one()
+        one.execute(text("SET LOCAL idle_in_transaction_session_timeout = '300ms'"))
         assert two.scalars(lock_tickets([ticket_id])).one().id == ticket_id
         with pytest.raises(DBAPIError):
             one.scalar(select(1))
@@ -519,7 +468,7 @@ def test_a_wait_for_a_lock_ends(desk: Engine, observer: Engine) -> None:
         two.rollback()
         two.execute(lock_timeout(50))
         two.commit()
-        assert two.scalar(text("SHOW lock_timeout")) == "50s", "it was for one transaction"
+        assert two.scalar(text("SHOW lock_timeout")) == LOCK_TIMEOUT, "it was for one transaction"
 
 
 def test_deleted_and_missing_tickets_are_not_locked(session: Session) -> None:
@@ -918,6 +867,7 @@ def test_an_etag_there_and_back() -> None:
 # --- Names ----------------------------------------------------------------------------------------
 
 
+@pytest.mark.once
 def test_a_key_is_the_same_in_every_process() -> None:
     program = "from examples.locking import lock_key; print(lock_key('nightly report').value)"
     keys = {
@@ -947,13 +897,13 @@ def test_a_name_is_held_until_the_transaction_ends(desk: Engine, observer: Engin
         assert one.scalar(try_lock_name(names[0])) is False
         assert one.scalar(try_lock_name(names[1])) is True
         one.rollback()
-        kill(observer, pid_of(two))
+        end_backend(observer, pid_of(two))
         two.invalidate()
         assert one.scalar(try_lock_name(names[0])) is True
 
 
 @pytest.mark.asyncio
-async def test_names_under_asyncio(async_desk: AsyncEngine, observer: Engine) -> None:
+async def test_names_under_asyncio(async_desk: AsyncEngine) -> None:
     factory = async_session_factory(async_desk)
     async with factory() as one, factory() as two:
         for name in (f"name {number}" for number in range(20)):
@@ -1006,7 +956,7 @@ def lose_the_connection(desk: Engine, observer: Engine) -> None:
         assert first
         with observer.begin() as connection:
             pid = connection.scalars(text(holder)).one()
-        kill(observer, pid)
+        end_backend(observer, pid)
         with only_one(observer, "nightly") as second:
             assert second
 

@@ -177,7 +177,7 @@ def test_an_index_that_finds_too_much(large_desk: Engine) -> None:
 CREATED = and_(Ticket.creator_id == 27, Ticket.organization_id == 28)
 
 
-def test_a_bad_estimate_and_its_cure(postgres_url: str, large_desk: Engine) -> None:
+def test_a_bad_estimate_and_its_cure(large_desk: Engine) -> None:
     counted = select(func.count()).where(CREATED)
     findings = plan_of(large_desk, counted).findings()
     assert any("try ANALYZE, or CREATE STATISTICS" in finding for finding in findings)

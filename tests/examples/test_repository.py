@@ -34,6 +34,7 @@ from examples.repository import (
     unit_of_work,
 )
 from examples.testing_patterns.factories import make_organization, make_ticket, make_user
+from examples.testing_patterns.plugin import ASYNC_DRIVERS, SYNC_DRIVERS
 from examples.testing_patterns.statements import assert_statements
 
 
@@ -69,7 +70,7 @@ def tickets(session: Session, made: Made) -> Tickets:
     return Tickets(session, made.ours)
 
 
-@pytest.fixture(params=["psycopg", "psycopg2"])
+@pytest.fixture(params=SYNC_DRIVERS)
 def committed(real_commits: str, request: pytest.FixtureRequest) -> Iterator[Engine]:
     """An engine whose commits are real."""
     engine = create_sync_engine(real_commits, driver=request.param)
@@ -264,7 +265,7 @@ def test_a_unit_is_all_or_none(committed: Engine) -> None:
 # --- asyncio --------------------------------------------------------------------------------------
 
 
-@pytest_asyncio.fixture(loop_scope="session", params=["asyncpg", "psycopg"])
+@pytest_asyncio.fixture(loop_scope="session", params=ASYNC_DRIVERS)
 async def async_committed(real_commits: str, request: pytest.FixtureRequest) -> Any:
     """An async engine whose commits are real."""
     engine = create_asyncio_engine(real_commits, driver=request.param)

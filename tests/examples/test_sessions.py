@@ -217,7 +217,7 @@ async def test_a_cancelled_query_gives_its_connection_back(real_commits: str, dr
         async with async_session_factory(engine)() as session:
             busy = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep%' AND "
             query = text(busy + "state = 'active' AND datname = current_database()")
-            for _ in range(50):  # the server notices within a moment
+            for _ in range(600):  # the server notices within a moment
                 if (await session.scalars(query)).one() == 0:
                     break
                 await asyncio.sleep(0.1)

@@ -507,7 +507,7 @@ def test_purge_passes_over_what_is_being_restored(real_commits: str) -> None:
     with factory() as restoring:
         restore_ticket(restoring, first_id)
         with factory.begin() as purging:
-            purging.execute(text("SET LOCAL lock_timeout = '1s'"))
+            purging.execute(text("SET LOCAL lock_timeout = '20s'"))
             assert purge_deleted(purging, timedelta(days=30)) == 1
         restoring.commit()
     with factory() as session:

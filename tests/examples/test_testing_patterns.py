@@ -127,6 +127,7 @@ def project(pytester: pytest.Pytester, pytestconfig: pytest.Config) -> pytest.Py
     return pytester
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("workers", [[], ["-n", "2"]])
 def test_the_plugin_serves_another_project(
     project: pytest.Pytester, postgres_url: str, workers: list[str]

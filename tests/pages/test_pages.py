@@ -127,6 +127,7 @@ def test_the_skill_routes_to_every_page(page: Path) -> None:
     assert f"(references/{page.name})" in (ROOT / "SKILL.md").read_text()
 
 
+@pytest.mark.once
 def test_the_validator_takes_the_skill(tmp_path: Path) -> None:
     skill = build(tmp_path / "sqlalchemy-orm-expert")
     command = [sys.executable, "-m", "skills_ref.cli", "validate", str(skill)]
@@ -186,6 +187,7 @@ def test_an_excerpt_has_its_decorators() -> None:
     assert code.startswith("@contextmanager\ndef isolated_session(")
 
 
+@pytest.mark.once
 def test_a_page_that_lags_behind_its_module_is_red(tmp_path: Path) -> None:
     copy = tmp_path / "clone"
     ignore = shutil.ignore_patterns(".git", ".venv*", "*_cache", "site", "build")

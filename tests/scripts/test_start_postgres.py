@@ -97,7 +97,7 @@ def running(room: Path, *arguments: str) -> Iterator[tuple[subprocess.Popen[str]
             process.wait(30)
 
 
-def eventually(condition: Callable[[], bool], within: float = 5.0) -> bool:
+def eventually(condition: Callable[[], bool], within: float = 60.0) -> bool:
     """Whether *condition* holds before so many seconds are over."""
     deadline = time.monotonic() + within
     while not condition():

@@ -32,6 +32,7 @@ from examples.testing_patterns.factories import (
     make_user,
 )
 from examples.testing_patterns.statements import assert_statements
+from tests.saved import saved
 
 NAME, EMAIL = "Jürgen Groß", "Juergen.Gross+desk@acme.example"
 NEEDLES = ("jürgen", "juergen", "gross", "groß", "GROSS")
@@ -49,13 +50,6 @@ ELSEWHERE = (
     "CREATE TABLE parted (region text, note text) PARTITION BY LIST (region)",
     "CREATE TABLE parted_eu PARTITION OF parted FOR VALUES IN ('eu')",
 )
-
-
-def saved(session: Session, *rows: Any) -> Any:
-    """*rows* in the database; the first of them."""
-    session.add_all(rows)
-    session.flush()
-    return rows[0]
 
 
 def spread(session: Session) -> User:

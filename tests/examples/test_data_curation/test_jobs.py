@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import threading
-import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -38,7 +35,12 @@ from examples.data_curation.leavers import async_reassign_tickets, reassign_tick
 from examples.data_curation.merging import merge_tags, merge_tickets, merge_users
 from examples.data_curation.quality import async_data_quality, checks, data_quality
 from examples.data_curation.tags import normalise_tags
-from examples.database import create_sync_engine
+from examples.database import (
+    async_session_factory,
+    create_asyncio_engine,
+    create_sync_engine,
+    session_factory,
+)
 from examples.models import (
     Base,
     Comment,
@@ -58,9 +60,11 @@ from examples.testing_patterns.factories import (
     make_user,
 )
 from examples.testing_patterns.plans import assert_indexes
+from examples.testing_patterns.plugin import ASYNC_DRIVERS, SYNC_DRIVERS
 from examples.testing_patterns.statements import assert_statements
+from tests.saved import saved
+from tests.waiting import DEADLINE, in_thread, patient_engine
 
-DEADLINE = 60.0
 NOW = datetime.now(UTC)
 LONG_AGO = datetime(2019, 1, 1, tzinfo=UTC)
 BEFORE = datetime(2020, 1, 1, tzinfo=UTC)
@@ -69,13 +73,6 @@ CLOSED: dict[str, Any] = {
     "resolved_at": LONG_AGO,
     "created_at": LONG_AGO,
 }
-
-
-def saved(session: Session, *rows: Any) -> Any:
-    """*rows* in the database; the first of them."""
-    session.add_all(rows)
-    session.flush()
-    return rows[0]
 
 
 def prepare(session: Session) -> None:
@@ -262,32 +259,8 @@ def test_who_cannot_work_gets_nothing(session: Session) -> None:
 @pytest.fixture
 def desk(real_commits: str) -> Iterator[Engine]:
     """Several connections to a database of its own; nobody waits for ever."""
-    engine = create_sync_engine(f"{real_commits}?options=-c%20lock_timeout%3D50s")
-    yield engine
-    engine.dispose()
-
-
-def in_thread(engine: Engine, session: Session, work: Callable[[], Any]) -> Future[Any]:
-    """Start *work* of *session* in a thread; returns once PostgreSQL says that it waits."""
-    pid = session.scalar(select(func.pg_backend_pid()))
-    future: Future[Any] = Future()
-
-    def run() -> None:
-        try:
-            future.set_result(work())
-        except BaseException as error:
-            future.set_exception(error)
-
-    threading.Thread(target=run, daemon=True).start()
-    deadline = time.monotonic() + DEADLINE
-    waits = select(func.cardinality(func.pg_blocking_pids(pid)) > 0)
-    while True:
-        with engine.connect() as connection:
-            if connection.scalar(waits):
-                return future
-        assert not future.done(), f"it did not wait: {future}"
-        assert time.monotonic() < deadline
-        time.sleep(0.002)
+    with patient_engine(real_commits) as engine:
+        yield engine
 
 
 def test_two_hand_overs_count_each_others_tickets(desk: Engine) -> None:
@@ -512,32 +485,39 @@ def run_all(session: Session, ids: dict[str, list[int]]) -> None:
     assert archive_tickets(session, BEFORE) == 1
 
 
-def test_a_rollback_undoes_every_function(desk: Engine) -> None:
-    ARCHIVE.create(desk)
-    with Session(desk) as session, session.begin():
-        acme = make_organization()
-        users = [make_user(full_name="Ann Lee", organization=acme) for _ in range(2)]
-        staff = [make_user(is_staff=True) for _ in range(2)]
-        tags = [make_tag(), make_tag(), make_tag(name="Hard ware"), make_tag(name="hard_ware")]
-        tickets = [
-            make_ticket(
-                organization=acme,
-                creator=users[n],
-                assignee=staff[0],
-                tag_links=[TicketTag(tag=tags[n])],
-                comments=[make_comment(author=users[n], content="Ann Lee!")],
-            )
-            for n in range(2)
-        ]
-        saved(session, *users, *staff, *tags, *tickets, old_ticket(organization=acme))
-        groups: dict[str, list[Any]] = {
-            "users": users,
-            "staff": staff,
-            "tags": tags,
-            "tickets": tickets,
-        }
-        ids = {name: [each.id for each in rows] for name, rows in groups.items()}
-    with Session(desk) as session:
+def put_all(session: Session) -> dict[str, list[int]]:
+    """Two of each that every function finds something to do with: their ids."""
+    ARCHIVE.create(session.connection())
+    acme = make_organization()
+    users = [make_user(full_name="Ann Lee", organization=acme) for _ in range(2)]
+    staff = [make_user(is_staff=True) for _ in range(2)]
+    tags = [make_tag(), make_tag(), make_tag(name="Hard ware"), make_tag(name="hard_ware")]
+    tickets = [
+        make_ticket(
+            organization=acme,
+            creator=users[n],
+            assignee=staff[0],
+            tag_links=[TicketTag(tag=tags[n])],
+            comments=[make_comment(author=users[n], content="Ann Lee!")],
+        )
+        for n in range(2)
+    ]
+    saved(session, *users, *staff, *tags, *tickets, old_ticket(organization=acme))
+    groups: dict[str, list[Any]] = {
+        "users": users,
+        "staff": staff,
+        "tags": tags,
+        "tickets": tickets,
+    }
+    return {name: [each.id for each in rows] for name, rows in groups.items()}
+
+
+@pytest.mark.parametrize("driver", SYNC_DRIVERS)
+def test_a_rollback_undoes_every_function(real_commits: str, driver: Any) -> None:
+    engine = create_sync_engine(real_commits, driver=driver)
+    with session_factory(engine).begin() as session:
+        ids = put_all(session)
+    with session_factory(engine)() as session:
         before = digest(session)
         run_all(session, ids)
         assert digest(session) != before
@@ -546,6 +526,27 @@ def test_a_rollback_undoes_every_function(desk: Engine) -> None:
         run_all(session, ids)
         session.commit()
         assert digest(session) != before
+    engine.dispose()
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("driver", ASYNC_DRIVERS)
+async def test_a_rollback_undoes_every_function_under_asyncio(
+    real_commits: str, driver: Any
+) -> None:
+    engine = create_asyncio_engine(real_commits, driver=driver)
+    async with async_session_factory(engine).begin() as session:
+        ids = await session.run_sync(put_all)
+    async with async_session_factory(engine)() as session:
+        before = await session.run_sync(digest)
+        await session.run_sync(run_all, ids)
+        assert await session.run_sync(digest) != before
+        await session.rollback()
+        assert await session.run_sync(digest) == before
+        await session.run_sync(run_all, ids)
+        await session.commit()
+        assert await session.run_sync(digest) != before
+    await engine.dispose()
 
 
 @pytest.mark.asyncio

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import random
 import threading
-import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Any
 
@@ -52,7 +51,6 @@ from examples.data_curation.merging import (
 )
 from examples.data_curation.references import references_to, repoint, unique_keys
 from examples.data_curation.tags import async_normalise_tags, normalise_tags
-from examples.database import create_sync_engine
 from examples.models import (
     AuditLog,
     Tag,
@@ -71,16 +69,10 @@ from examples.testing_patterns.factories import (
     make_user,
 )
 from examples.testing_patterns.statements import assert_statements
+from tests.saved import saved
+from tests.waiting import DEADLINE, in_thread, patient_engine
 
-DEADLINE = 60.0
 NOW = datetime.now(UTC)
-
-
-def saved(session: Session, *rows: Any) -> Any:
-    """*rows* in the database; the first of them."""
-    session.add_all(rows)
-    session.flush()
-    return rows[0]
 
 
 def full_ticket(**values: Any) -> Ticket:
@@ -255,7 +247,7 @@ def test_tables_added_later_follow_and_collide_nowhere(
     assert done.dropped["later_profile"] == [{"user_id": 2, "motto": "theirs"}]
 
 
-def test_what_cannot_be_repointed_is_told(session: Session) -> None:
+def test_what_cannot_be_repointed_is_told() -> None:
     metadata = later_tables()
     users = metadata.tables["users"]
     of_expression = Table(
@@ -498,32 +490,8 @@ async def test_every_function_has_its_async_twin(async_session: AsyncSession) ->
 @pytest.fixture
 def desk(real_commits: str) -> Iterator[Engine]:
     """Several connections to a database of its own; nobody waits for ever."""
-    engine = create_sync_engine(f"{real_commits}?options=-c%20lock_timeout%3D50s")
-    yield engine
-    engine.dispose()
-
-
-def in_thread(engine: Engine, session: Session, work: Callable[[], Any]) -> Future[Any]:
-    """Start *work* of *session* in a thread; returns once PostgreSQL says that it waits."""
-    pid = session.scalar(select(func.pg_backend_pid()))
-    future: Future[Any] = Future()
-
-    def run() -> None:
-        try:
-            future.set_result(work())
-        except BaseException as error:
-            future.set_exception(error)
-
-    threading.Thread(target=run, daemon=True).start()
-    deadline = time.monotonic() + DEADLINE
-    waits = select(func.cardinality(func.pg_blocking_pids(pid)) > 0)
-    while True:
-        with engine.connect() as connection:
-            if connection.scalar(waits):
-                return future
-        assert not future.done(), f"it did not wait: {future}"
-        assert time.monotonic() < deadline
-        time.sleep(0.002)
+    with patient_engine(real_commits) as engine:
+        yield engine
 
 
 def put_users(engine: Engine, count: int) -> list[int]:

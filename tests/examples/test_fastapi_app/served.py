@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,19 +16,11 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from examples.database import PoolSettings, create_sync_engine
 from examples.fastapi_app.__main__ import listening
+from tests.waiting import DEADLINE, until
 
 ANN, SAM = {"X-Actor-Id": "1"}, {"X-Actor-Id": "2"}
 NEW: dict[str, Any] = {"title": "Printer", "description": "It burns.", "organization_id": 1}
 SECRET = b"a secret of the server"
-PATIENCE = 120.0  # seconds; only a failure waits so long
-
-
-def until(condition: Callable[[], bool], what: str) -> None:
-    """Return as soon as *condition* holds.  Raises ``AssertionError``."""
-    deadline = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < deadline, f"waited in vain until {what}"
-        time.sleep(0.005)
 
 
 @dataclass
@@ -44,9 +35,13 @@ class Served:
     client: httpx.Client = field(init=False)
 
     def __post_init__(self) -> None:
+        self.connect()
+
+    def connect(self) -> None:
+        """Begin with a new client."""
         # No connection is kept: the server may close an idle one as the next request leaves.
         limits = httpx.Limits(max_keepalive_connections=0)
-        self.client = httpx.Client(base_url=self.url, timeout=PATIENCE, limits=limits)
+        self.client = httpx.Client(base_url=self.url, timeout=DEADLINE, limits=limits)
 
     @property
     def engine(self) -> AsyncEngine:
@@ -73,7 +68,8 @@ class Served:
         """What the service's connections are doing, those apart that do nothing."""
         return self.sql(
             "SELECT state || ': ' || query FROM pg_stat_activity "
-            "WHERE datname = current_database() AND pid <> pg_backend_pid() AND state <> 'idle'"
+            "WHERE datname = current_database() AND pid <> pg_backend_pid() AND state <> 'idle' "
+            "AND backend_type = 'client backend'"  # autovacuum comes when it likes
         )
 
     def waiting(self) -> int:
@@ -93,9 +89,7 @@ class Served:
         assert self.pool("checkedout") == 0
         assert self.pool("overflow") <= 0
         assert self.open_transactions() == []
-        # No connection is kept: the server may close an idle one as the next request leaves.
-        limits = httpx.Limits(max_keepalive_connections=0)
-        self.client = httpx.Client(base_url=self.url, timeout=PATIENCE, limits=limits)
+        self.connect()
 
     def make(self, **values: Any) -> dict[str, Any]:
         """A ticket of Ann's."""
@@ -126,7 +120,7 @@ def served(app: FastAPI, database_url: str, *, patience: int = 10) -> Iterator[S
             made.client.close()
     finally:
         server.should_exit = True
-        thread.join(PATIENCE + patience)
+        thread.join(DEADLINE + patience)
         assert not thread.is_alive()
         listener.close()
         admin.dispose()

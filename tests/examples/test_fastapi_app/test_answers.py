@@ -496,7 +496,7 @@ def test_settings_come_out_of_the_environment(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_the_url_may_set_limits(desk_url: str) -> None:
-    limits = "?options=-c%20statement_timeout=5000%20-c%20lock_timeout=50"
+    limits = "?options=-c%20statement_timeout=60000%20-c%20lock_timeout=50"
     settings = Settings(database_url=desk_url + limits, cursor_secret=SECRET)
     with served(create_app(settings), desk_url) as desk:
         desk.make()

@@ -73,7 +73,8 @@ def test_a_commit_that_is_not_answered_may_have_been_done(desk: Served) -> None:
 def test_a_connection_lost_before_the_commit_stored_nothing(desk: Served) -> None:
     desk.make()
     others = "datname = current_database() AND pid <> pg_backend_pid()"
-    desk.sql(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {others}")
+    # It is gone when this returns.
+    desk.sql(f"SELECT pg_terminate_backend(pid, 60000) FROM pg_stat_activity WHERE {others}")
     desk.make()  # pre-ping found the dead one, and no request paid for it
     assert desk.count("tickets") == 2
 

@@ -20,7 +20,8 @@ from schemathesis.checks import CHECKS
 from schemathesis.core.failures import FailureGroup
 
 from examples.fastapi_app.app import Settings, create_app
-from tests.examples.test_fastapi_app.served import NEW, PATIENCE, SECRET, Served, served
+from tests.examples.test_fastapi_app.served import NEW, SECRET, Served, served
+from tests.waiting import DEADLINE
 
 # Each operation gets some in any case; `make prove` sets 5000.
 REQUESTS = int(os.environ.get("PROVE_REQUESTS", "50"))
@@ -127,7 +128,7 @@ def walk(
     def ask(case: Any, data: st.DataObject) -> None:
         if known:
             name_what_is_there(case, desk, data)
-        response = case.call(base_url=desk.url, session=session, timeout=PATIENCE)
+        response = case.call(base_url=desk.url, session=session, timeout=DEADLINE)
         answers[response.status_code] += 1
         assert response.status_code < 500, response.text
         case.validate_response(

@@ -33,6 +33,7 @@ def start(*arguments: str) -> subprocess.Popen[str]:
     )
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_the_pages_session(postgres_url: str, number: signal.Signals) -> None:
     assert shutil.which("curl"), "the page's session needs curl"
@@ -66,6 +67,7 @@ def test_the_pages_session(postgres_url: str, number: signal.Signals) -> None:
     assert not used & known, "its database is dropped"
 
 
+@pytest.mark.once
 def test_a_port_that_is_taken_is_told(postgres_url: str) -> None:
     with listening(0) as taken:
         taken.listen()

@@ -19,17 +19,9 @@ from sqlalchemy import text
 from examples.database import PoolSettings
 from examples.fastapi_app.app import Settings, create_app
 from examples.testing_patterns.plugin import ASYNC_DRIVERS
-from tests.examples.test_fastapi_app.served import (
-    ANN,
-    NEW,
-    PATIENCE,
-    SAM,
-    SECRET,
-    Served,
-    served,
-    until,
-)
+from tests.examples.test_fastapi_app.served import ANN, NEW, SAM, SECRET, Served, served
 from tests.examples.test_fastapi_app.test_answers import problem
+from tests.waiting import DEADLINE, until
 
 LEAVING = int(os.environ.get("PROVE_LEAVING_CLIENTS", "50"))
 ROWS = 20
@@ -47,16 +39,26 @@ def settings_of(url: str, **pool: Any) -> Settings:
 async def at_once(url: str, count: int) -> list[httpx.Response]:
     """So many requests to resolve ticket 1, all at the same time."""
     async with httpx.AsyncClient(
-        base_url=url, timeout=PATIENCE, limits=httpx.Limits(max_connections=None)
+        base_url=url, timeout=DEADLINE, limits=httpx.Limits(max_connections=None)
     ) as client:
         sent = (client.post("/tickets/1/resolve", headers=SAM) for _ in range(count))
         return await asyncio.gather(*sent)
 
 
+@pytest.mark.once
 def test_a_hundred_requests_share_five_connections(desk_url: str) -> None:
-    with served(create_app(settings_of(desk_url, timeout=PATIENCE)), desk_url) as desk:
+    with served(create_app(settings_of(desk_url, timeout=DEADLINE)), desk_url) as desk:
         desk.make()
-        answers = asyncio.run(at_once(desk.url, 100))
+
+        async def crowd() -> list[httpx.Response]:
+            sent = asyncio.create_task(at_once(desk.url, 100))
+            await asyncio.to_thread(until, lambda: desk.waiting() == 5, "five wait for the lock")
+            rival.rollback()
+            return await sent
+
+        with desk.admin.connect() as rival:
+            rival.execute(text("SELECT FROM tickets FOR UPDATE"))
+            answers = asyncio.run(crowd())
         assert Counter(answer.status_code for answer in answers) == {200: 100}
         assert len({answer.text for answer in answers}) == 1
         desk.assert_clean()
@@ -65,6 +67,7 @@ def test_a_hundred_requests_share_five_connections(desk_url: str) -> None:
         assert desk.count("ticket_status_history") == 2
 
 
+@pytest.mark.once
 def test_who_gets_no_connection_is_told_to_come_again(desk_url: str) -> None:
     with served(create_app(settings_of(desk_url, timeout=0.05)), desk_url) as desk:
         desk.make()
@@ -154,7 +157,7 @@ def test_clients_that_go_away_at_any_moment(
         database_url=desk_url,
         cursor_secret=SECRET,
         driver=driver,
-        pool=PoolSettings(size=5, max_overflow=0),
+        pool=PoolSettings(size=5, max_overflow=0, timeout=DEADLINE),
     )
     with served(create_app(settings), desk_url) as desk:
         desk.make()
@@ -217,7 +220,7 @@ def test_two_who_tag_in_opposite_order(desk: Served) -> None:
     names = [f"tag {n}" for n in range(20)]
 
     async def both() -> list[httpx.Response]:
-        async with httpx.AsyncClient(base_url=desk.url, timeout=PATIENCE) as client:
+        async with httpx.AsyncClient(base_url=desk.url, timeout=DEADLINE) as client:
             orders = (names, names[::-1])
             return await asyncio.gather(
                 *(

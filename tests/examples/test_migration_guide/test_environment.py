@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from multiprocessing.queues import SimpleQueue
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
@@ -140,10 +140,16 @@ def test_a_lock_that_comes_free_is_taken(empty: str) -> None:
 
 def deploy(ready: Barrier, urls: list[str], outcomes: SimpleQueue[list[str]], locked: bool) -> None:
     """One of two deployers: upgrade each database as soon as the other is there as well."""
+
+    def meet(*_: object) -> AbstractContextManager[None]:
+        # Both are connected, and neither has looked which revision is there.
+        ready.wait(60)
+        return nullcontext()
+
     # What collided would be tried again, and mostly go well.
     patch.object(environment, "IN_THE_WAY", ()).start()
     if not locked:
-        patch.object(environment, "deployment_lock", lambda *_: nullcontext()).start()
+        patch.object(environment, "deployment_lock", meet).start()
     heard = []
     try:
         for url in urls:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,6 +26,7 @@ from examples.pitfalls.two_tables_one_migration import (
     somebody_comments,
 )
 from tests.examples.test_migration_guide.desk import FIRST, REVISIONS
+from tests.waiting import DEADLINE, until
 
 # The modes that conflict with ROW EXCLUSIVE, which every INSERT, UPDATE and DELETE takes
 # (PostgreSQL, "Explicit Locking"), on tables of which this backend has read so many rows.
@@ -102,12 +102,13 @@ WORK = (
 
 
 @contextmanager
-def writing(url: str) -> Iterator[Writer]:
-    """Write to the tables of the desk as long as the block runs, waiting two seconds at most."""
+def writing(url: str, *, at_most: str = "20s") -> Iterator[Writer]:
+    """Write to the tables of the desk as long as the block runs, waiting so long for a lock."""
     writer, over = Writer(), threading.Event()
+    options = f"-c lock_timeout={at_most}"
 
     def work() -> None:
-        with psycopg.connect(url, autocommit=True, options="-c lock_timeout=2s") as connection:
+        with psycopg.connect(url, autocommit=True, options=options) as connection:
             while not over.wait(0.001):
                 try:
                     # By turns one statement a transaction, and all of them in one.
@@ -127,14 +128,6 @@ def writing(url: str) -> Iterator[Writer]:
         thread.join()
 
 
-def eventually(condition: Callable[[], bool]) -> bool:
-    """Whether *condition* holds within five seconds."""
-    deadline = time.monotonic() + 5
-    while not condition() and time.monotonic() < deadline:
-        time.sleep(0.01)
-    return condition()
-
-
 def test_writers_go_on_while_each_revision_runs(full: str) -> None:
     line = REVISIONS
     steps = [(command.upgrade, revision) for revision in line[1:]]
@@ -145,7 +138,7 @@ def test_writers_go_on_while_each_revision_runs(full: str) -> None:
             before = writer.done
             step(alembic_config(full), revision)
             # A revision may be over before one write is.
-            assert eventually(lambda: writer.done > before + 1), (step.__name__, revision)  # noqa: B023
+            until(lambda: writer.done > before + 1, f"they write on: {step.__name__} {revision}")  # noqa: B023
     assert writer.refused == []
     assert scans == []
     assert REVISIONS[0] == FIRST
@@ -153,15 +146,17 @@ def test_writers_go_on_while_each_revision_runs(full: str) -> None:
 
 def test_in_a_deadlock_the_migration_gives_way(real_commits: str) -> None:
     """With a ``lock_timeout`` below ``deadlock_timeout``; the pitfall shows what comes without."""
-    writers = create_sync_engine(real_commits)
-    deployer = create_sync_engine(f"{real_commits}?options=-c%20lock_timeout%3D300ms")
+    # Far below: nobody looks for the deadlock before the migration has given way.
+    late = "options=-c%20deadlock_timeout%3D60s"
+    writers = create_sync_engine(f"{real_commits}?{late}")
+    deployer = create_sync_engine(f"{real_commits}?{late}%20-c%20lock_timeout%3D300ms")
     ticket = a_ticket(writers)
     with deployer.connect() as migration:
         migration.execute(TICKETS)
         writer = somebody_comments(writers, ticket)
         with pytest.raises(DBAPIError, match="lock timeout"):
             migration.execute(COMMENTS)
-    writer.result(timeout=10)
+    writer.result(DEADLINE)
     writers.dispose()
     deployer.dispose()
 
@@ -211,7 +206,7 @@ def test_a_bad_revision_is_seen(full: str, tmp_path: Path, fault: str) -> None:
     copy = guide_with(tmp_path, BAD[fault])
     # The one that refuses NULL fails at last: after it has read them all.
     fails = pytest.raises(DBAPIError) if fault == "not null" else nullcontext()
-    with writing(full) as writer, watched() as scans, fails:
+    with writing(full, at_most="1s") as writer, watched() as scans, fails:
         command.upgrade(alembic_config(full, copy), "bad")
     assert writer.refused if fault == "wait" else scans or fault == "not null"
 

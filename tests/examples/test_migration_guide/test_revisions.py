@@ -49,6 +49,7 @@ def test_the_revisions_are_one_line() -> None:
     assert REVISIONS[0] == FIRST
 
 
+@pytest.mark.once
 def test_a_hundred_thousand_tickets_go_there_and_back(full: str, postgres_url: str) -> None:
     upgrade(full)
     command.check(alembic_config(full))
