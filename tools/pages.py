@@ -149,6 +149,32 @@ def repeated() -> None:
     )
 
 
+def side_by_side() -> None:
+    """Print how the linter and others did on the same models: ``benchmarks.side_by_side``."""
+    document = proved("side_by_side")
+    tools, faults, clean = document["tools"], document["planted"], document["clean"]
+    versions = document["versions"]
+    print(
+        f"| | of {len(faults)} faults: found | missed | reports on {clean['files']} clean files |"
+    )
+    print("|---|--:|--:|---|")
+    for tool in tools:
+        found = sum(tool in fault["found"] for fault in faults)
+        said = [f"{number} `{code}`" for code, number in clean["reports"][tool].items()]
+        total = sum(clean["reports"][tool].values())
+        shown = f"{total}" + (f": {', '.join(said[:4])}" + " …" * (len(said) > 4) if said else "")
+        name = f"{tool} {versions[tool]}" if tool in versions else tool
+        print(f"| {name} | {found} | {len(faults) - found} | {shown} |")
+    print(f"\n| planted fault | {' | '.join(tools)} |\n|---{'|---' * len(tools)}|")
+    for fault in faults:
+        marks = ("yes" if tool in fault["found"] else "" for tool in tools)
+        print(f"| {fault['fault']} | " + " | ".join(marks) + " |")
+    print(
+        f"\n*One run of `python -m benchmarks.side_by_side`: SQLAlchemy {versions['sqlalchemy']}, "
+        f"PostgreSQL {versions['postgresql']}.*"
+    )
+
+
 @functools.cache
 def linter_rules() -> dict[str, list[Rule]]:
     """The rules of validate-models by family."""
@@ -166,14 +192,15 @@ def rule_page(family: str) -> str:
 
 
 def rule_index() -> None:
-    """Print the rules as tables, a family each, with links to their headings.  For cog."""
+    """Print the names of the rules, a row a family, with links to their pages.  For cog."""
+    print("| family | error | warning | info | opt-in |\n|---|---|---|---|---|")
     for family, members in linter_rules().items():
-        page = rule_page(family)
-        print(f"| [{family}]({page}) | | finds |\n|---|---|---|")
-        for rule in members:
-            word = rule.severity if rule.default else f"{rule.severity}, opt-in"
-            print(f"| [`{rule.name}`]({page}#{rule.name}) | {word} | {rule.title} |")
-        print()
+        cells = [
+            " ".join(f"`{rule.name}`" for rule in members if rule.default and rule.severity == word)
+            for word in ("error", "warning", "info")
+        ]
+        cells.append(" ".join(f"`{rule.name}`" for rule in members if not rule.default))
+        print(f"| [{family}]({rule_page(family)}) | {' | '.join(cells)} |")
 
 
 def linter_says(output_format: str) -> None:
@@ -207,6 +234,8 @@ def rule_in_full(rule: Rule) -> str:
     marks = [rule.severity]
     marks += [] if rule.default else ["opt-in"]
     marks += ["only where asyncio is used"] if rule.asyncio else []
+    if rule.live:
+        return live_rule(rule, marks)
     marks += [f"SQLAlchemy {rule.versions}"] if rule.versions != "2.0, 2.1" else []
     keyless = not re.search(r"primary_key=.*# found", rule.bad)
     wrong = parts_of(rule.bad, keyless)
@@ -225,6 +254,20 @@ def rule_in_full(rule: Rule) -> str:
             f"**Right**:{in_markdown(rule.fix)}",
             *in_python(right),
             f"[Documentation]({rule.url}).",
+        ]
+    )
+
+
+def live_rule(rule: Rule, marks: list[str]) -> str:
+    """A rule on a database: the line of the models, the SQL that puts the database at fault."""
+    line = next(line for line in rule.bad.splitlines() if line.endswith("# found"))
+    return "\n\n".join(
+        [
+            f"## {rule.name}",
+            f"*{', '.join(marks)}.* {rule.title}. {escaped(rule.why)}",
+            f"**Wrong**: `{line.strip()}`, after:",
+            indent(rule.drift.strip(), "    "),
+            f"**Right**:{in_markdown(rule.fix)} [See]({rule.url}).",
         ]
     )
 

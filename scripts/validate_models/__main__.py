@@ -22,6 +22,12 @@ examples:
   validate-models.py src/app/models.py       a file; its project is found
   validate-models.py --set DATABASE_URL=postgresql+psycopg://127.0.0.1/x app.models
   validate-models.py --explain quoted-sql-default
+  validate-models.py --database-url env:DATABASE_URL app.models
+  validate-models.py --write-baseline known.json app.models     live with what is there …
+  validate-models.py --baseline known.json app.models           … and see what is new
+
+settings: [tool.validate-models] in pyproject.toml has the names of the options;
+with targets = ["app.models"] there, no argument is needed
 
 ignore one line, with the reason:
   price: Mapped[float]  # validate-models: ignore[float-money] the bank's own API speaks floats
@@ -49,12 +55,12 @@ def parser() -> argparse.ArgumentParser:
     add(
         "--output-format",
         choices=("full", "concise", "json", "sarif", "github"),
-        default="full",
+        help="default: full",
     )
     add("--select", metavar="RULES", action="append", default=[], help="rules, families or all")
     add("--ignore", metavar="RULES", action="append", default=[], help="the same, left out")
-    add("--severity", metavar="S", default="info", help="show this severity and above")
-    add("--fail-on", metavar="S", default="warning", help="exit 1 from this severity on")
+    add("--severity", metavar="S", help="show this severity and above (default: info)")
+    add("--fail-on", metavar="S", help="exit 1 from this severity on (default: warning)")
     add("--exit-zero", action="store_true", help="exit 0 despite findings")
     add("--max-findings", metavar="N", type=int, help=f"show N (default {SHOWN}; JSON, SARIF: all)")
     add("--statistics", action="store_true", help="how often each rule found something")
@@ -70,6 +76,24 @@ def parser() -> argparse.ArgumentParser:
         action=argparse.BooleanOptionalAction,
         help="whether the project uses SQLAlchemy's asyncio; by default its files tell",
     )
+    add(
+        "--database-url",
+        metavar="URL",
+        help="compare with this PostgreSQL, read only; env:NAME takes it out of the environment",
+    )
+    add("--baseline", metavar="FILE", type=Path, help="hide the findings that FILE knows")
+    add(
+        "--write-baseline",
+        metavar="FILE",
+        type=Path,
+        help="write the findings to FILE; of a FILE that is there, remove what no longer occurs",
+    )
+    add("--allow-growth", action="store_true", help="--write-baseline adds new findings, too")
+    either = made.add_mutually_exclusive_group()
+    either.add_argument(
+        "--config", metavar="FILE", type=Path, help="instead of the project's pyproject.toml"
+    )
+    either.add_argument("--isolated", action="store_true", help="read no pyproject.toml")
     return made
 
 
@@ -180,12 +204,14 @@ def main(arguments: list[str]) -> int:
 def answer(options: argparse.Namespace) -> int:
     """Do what the options ask.  Raises ``TargetError``."""
     from .api import chosen, rank, run
+    from .config import fill_defaults, settle
     from .core import all_rules
     from .report import explanation, listing
     from .targets import TargetError
 
     select, ignore = names(options.select), names(options.ignore)
     if options.list_rules:
+        fill_defaults(options)
         listed = chosen(select or ["all"], ignore)
         print(listing(listed, options.output_format))
         return 0
@@ -198,10 +224,13 @@ def answer(options: argparse.Namespace) -> int:
             )
         print(explanation(known[options.explain]))
         return 0
+    configured = not options.targets
+    config = settle(options)
+    select, ignore = names(options.select), names(options.ignore)
     if not options.targets:
         raise TargetError(
             "received no target.\nexpected: a module, a file or a folder with models\n"
-            "try: validate-models.py app.models"
+            "try: validate-models.py app.models, or targets = [...] in pyproject.toml"
         )
     if options.root is not None and not options.root.is_dir():
         raise TargetError(
@@ -213,6 +242,7 @@ def answer(options: argparse.Namespace) -> int:
             f"received --max-findings {options.max_findings}.\nexpected: 0 or more\ntry: 100"
         )
     lowest, failing = rank(options.severity), rank(options.fail_on)
+    check_baseline(options)
     set_environment(options)
     with quiet_stdout():
         outcome = run(
@@ -221,8 +251,54 @@ def answer(options: argparse.Namespace) -> int:
             ignore=ignore,
             asyncio=options.asyncio,
             root=options.root.resolve() if options.root else None,
+            entries=config.entries if config else (),
+            whole_config=configured,
+            database_url=options.database_url,
         )
     return tell(options, outcome, lowest, failing)
+
+
+def check_baseline(options: argparse.Namespace) -> None:
+    """Read the file before the import, which may take long.  Raises ``TargetError``."""
+    from .targets import TargetError
+
+    if options.baseline is not None and options.write_baseline is not None:
+        raise TargetError(
+            "received --baseline and --write-baseline.\nexpected: one of them\n"
+            f"try: --write-baseline {options.write_baseline}, which hides what it knows"
+        )
+    if options.allow_growth and options.write_baseline is None:
+        raise TargetError(
+            "received --allow-growth.\nexpected: with --write-baseline FILE\n"
+            "try: --write-baseline FILE --allow-growth"
+        )
+    path = options.baseline or options.write_baseline
+    if path is not None and (options.baseline or path.exists()):
+        from .baseline import read
+
+        read(path)
+
+
+def unknown(
+    options: argparse.Namespace, outcome: Outcome, findings: list[Finding]
+) -> tuple[list[Finding], str]:
+    """The findings that no baseline knows, and what there is to say of it."""
+    path = options.baseline or options.write_baseline
+    if path is None:
+        return findings, ""
+    from .baseline import named, read, told_gone, write
+
+    said = []
+    if options.write_baseline is not None:
+        said.append(write(path, findings, outcome, options.targets, options.allow_growth))
+        if not path.exists():
+            return findings, said[0]
+    known = read(path)
+    gone = known.gone(outcome, named(options.targets, path)) if options.baseline else []
+    said += [told_gone(path, gone)] if gone else []
+    new = [item for item in findings if not known.hides(item)]
+    said.append(f"{len(findings) - len(new)} findings hidden, which {path} knows")
+    return new, "\n".join(said)
 
 
 def tell(options: argparse.Namespace, outcome: Outcome, lowest: int, failing: int) -> int:
@@ -231,6 +307,7 @@ def tell(options: argparse.Namespace, outcome: Outcome, lowest: int, failing: in
     from .report import coloured, render, statistics
 
     findings = [item for item in outcome.findings if SEVERITIES.index(item.severity) >= lowest]
+    findings, said = unknown(options, outcome, findings)
     machine = options.output_format in {"json", "sarif"}
     limit = options.max_findings
     shown = limit if limit is not None else (len(findings) if machine else SHOWN)
@@ -244,6 +321,10 @@ def tell(options: argparse.Namespace, outcome: Outcome, lowest: int, failing: in
         print(text, flush=True)
     for problem in outcome.problems:
         print(f"validate-models: {problem}", file=sys.stderr)
+    for line in outcome.notes:
+        print(f"validate-models: {line}", file=sys.stderr)
+    if said:
+        print(f"validate-models: {said}", file=sys.stderr)
     print(summary(findings, shown, outcome), file=sys.stderr)
     if outcome.problems:
         return 2

@@ -13,6 +13,7 @@ from sqlalchemy import Table
 from sqlalchemy.orm import Mapper
 
 from .core import SEVERITIES, Finding, Hit, Project, Rule, all_rules
+from .excuses import Entry, Excuses, table_of
 from .places import Places
 from .targets import (
     Loaded,
@@ -35,6 +36,9 @@ class Outcome:
     problems: list[str] = field(default_factory=list)
     mappers: int = 0
     tables: int = 0
+    asked: frozenset[str] = frozenset()
+    table_keys: frozenset[str] = frozenset()
+    notes: list[str] = field(default_factory=list)
 
 
 def validate(
@@ -43,17 +47,40 @@ def validate(
     ignore: Iterable[str] = (),
     severity: str = "warning",
     asyncio: bool | None = None,
+    config: str | Path | None = None,
+    baseline: str | Path | None = None,
+    database_url: str | None = None,
 ) -> list[Finding]:
     """What is wrong with *targets*: bases, registries, metadata, mapped classes, or names.
 
     *severity* is the lowest that counts.  *asyncio* says whether the project uses SQLAlchemy's;
-    None looks.  Raises ``TargetError`` for a target that cannot be imported, or an unknown rule.
+    None looks.  *config* is a ``pyproject.toml`` whose rules, ignores and baseline count,
+    *baseline* a file of findings that do not.  *database_url* names a PostgreSQL to compare with.
+    Raises ``TargetError`` for a target that cannot be imported, an unknown rule, or no such
+    database.
     """
-    outcome = run(targets, select=select, ignore=ignore, asyncio=asyncio)
+    from .baseline import read as known_by
+    from .config import read
+
+    found = read(Path(config)) if config is not None else None
+    settings = found.options if found else {}
+    outcome = run(
+        targets,
+        select=list(select) or settings.get("select", ()),
+        ignore=list(ignore) or settings.get("ignore", ()),
+        asyncio=settings.get("asyncio") if asyncio is None else asyncio,
+        entries=found.entries if found else (),
+        database_url=database_url,
+    )
     if outcome.problems:
         raise TargetError(outcome.problems[0])
-    lowest = rank(severity)
-    return [item for item in outcome.findings if SEVERITIES.index(item.severity) >= lowest]
+    lowest, path = rank(severity), baseline or settings.get("baseline")
+    known = known_by(Path(path)).entries if path else {}
+    return [
+        item
+        for item in outcome.findings
+        if SEVERITIES.index(item.severity) >= lowest and item.fingerprint not in known
+    ]
 
 
 def rank(severity: str) -> int:
@@ -98,9 +125,21 @@ def run(
     ignore: Iterable[str] = (),
     asyncio: bool | None = None,
     root: Path | None = None,
+    entries: Iterable[Entry] = (),
+    whole_config: bool = False,
+    database_url: str | None = None,
 ) -> Outcome:
-    """Import, configure, ask every rule.  Raises ``TargetError``."""
+    """Import, configure, ask every rule.  Raises ``TargetError``.
+
+    *entries* are what the configuration excuses; *whole_config*: its own targets are asked.
+    """
     rules = chosen(select, ignore)
+    if database_url is None and rules and all(rule.live for rule in rules):
+        raise TargetError(
+            f"received the rules {', '.join(rule.name for rule in rules[:3])} … and no database.\n"
+            "expected: --database-url with rules of the family database\n"
+            "try: --database-url env:DATABASE_URL"
+        )
     recorder, outcome = Recorder(), Outcome()
     with recorder.listening():
         names = [target for target in targets if isinstance(target, str)]
@@ -122,13 +161,26 @@ def run(
                 "and no table.\nexpected: models\ntry: the module that defines them"
             )
         if loaded.failures:
-            project.broken = []  # what is missing may be what could not be imported
+            # What is missing may be what could not be imported.
+            project.broken, project.partial = [], True
         # Where a part was left out, what a comment ignores may be there.
         judged = not project.broken and not loaded.failures
         whole = all(isinstance(target, str) and ":" not in target for target in targets)
-        project.ignores = lambda: places.ignores(project.mappers, whole) if judged else ()
+        excuses = Excuses(places, entries)
+        if database_url is not None:
+            from .live import look
+
+            project.live = look(project, database_url, frozenset(rule.name for rule in rules))
+            outcome.notes += project.live.notes
+        project.ignores = lambda: (
+            [*places.ignores(project.mappers, whole), *excuses.unused(project, whole_config)]
+            if judged
+            else ()
+        )
         for rule in sorted(rules, key=lambda rule: rule.last):
-            outcome.findings += ask(rule, project, places, loaded.root, outcome)
+            outcome.findings += ask(rule, project, excuses, loaded.root, outcome)
+        outcome.asked = frozenset(project.asked)
+        outcome.table_keys = frozenset(table.key for table in project.tables)
     outcome.findings = distinct(outcome.findings)
     return outcome
 
@@ -147,7 +199,9 @@ def survey(
     recorder: Recorder, loaded: Loaded, caught: list[str], asyncio: bool | None
 ) -> tuple[Project, Places]:
     """What the rules may ask: our user's own mappers and tables, in a fixed order."""
-    mappers = [mapper for mapper in recorder.mappers if is_own(mapper)]
+    # A class whose making failed leaves a mapper that knows no table.
+    whole = [mapper for mapper in recorder.mappers if hasattr(mapper, "tables")]
+    mappers = [mapper for mapper in whole if is_own(mapper)]
     mappers.sort(key=lambda mapper: (mapper.class_.__module__, mapper.class_.__qualname__))
     ready = [mapper for mapper in mappers if mapper not in recorder.broken and is_ready(mapper)]
     # A base before what inherits from it: a rule tells of a thing where it begins.
@@ -194,17 +248,17 @@ def is_view(table: Table) -> bool:
 
 
 def ask(
-    rule: Rule, project: Project, places: Places, root: Path, outcome: Outcome
+    rule: Rule, project: Project, excuses: Excuses, root: Path, outcome: Outcome
 ) -> list[Finding]:
     """The findings of one rule; its own failure is a problem, never a clean bill."""
-    if rule.asyncio and not project.asyncio:
+    if (rule.asyncio and not project.asyncio) or (rule.live and project.live is None):
         return []
     project.asked.add(rule.name)
     try:
         return [
             found
             for hit in rule.check(project)
-            if (found := finding(rule, hit, places, root)) is not None
+            if (found := finding(rule, hit, excuses, root)) is not None
         ]
     except Exception as error:
         outcome.problems.append(
@@ -214,22 +268,24 @@ def ask(
         return []
 
 
-def finding(rule: Rule, hit: Hit, places: Places, root: Path) -> Finding | None:
-    """The finding of *hit*; None where a comment ignores it."""
+def finding(rule: Rule, hit: Hit, excuses: Excuses, root: Path) -> Finding | None:
+    """The finding of *hit*; None where a comment, an ``info`` or the configuration excuses it."""
+    places = excuses.places
     place, ignored, bare = places.locate(hit)
-    if rule.name in ignored and place is not None:
-        places.used.add((place.path, ignored[rule.name], rule.name))
+    if excuses.excused(rule, hit, place, ignored):
         return None
-    table = hit.table
-    if table is None and hit.mapper is not None and isinstance(hit.mapper.local_table, Table):
-        table = hit.mapper.local_table
+    if rule.name in bare and place is not None:
+        places.told.add((place.path, bare[rule.name], rule.name))
+    table = table_of(hit)
     model = hit.mapper.class_.__name__ if hit.mapper is not None else None
     attribute = hit.attribute or hit.column
-    marks = [rule.name, table.key if table is not None else model or "", attribute or ""]
+    # The column first: of two classes of one table, either may be asked for its attribute.
+    marks = [rule.name, table.key if table is not None else model or ""]
+    marks.append(hit.column or attribute or "")
     return Finding(
         rule=rule.name,
         severity=hit.severity or rule.severity,
-        message=hit.message + (" (an ignore comment needs a reason)" if bare else ""),
+        message=hit.message + (" (an ignore comment needs a reason)" if rule.name in bare else ""),
         why=rule.why,
         fix=hit.fix or rule.fix,
         path=relative(place.path, root) if place else None,
@@ -268,17 +324,23 @@ def digest(text: str) -> str:
 
 
 def distinct(findings: list[Finding]) -> list[Finding]:
-    """In the order of their places; equal ones once; no two with one fingerprint."""
+    """In the order of their places; equal ones once; no two with one fingerprint.
+
+    Equal fingerprints are numbered by what is said, and by places only where all else is equal:
+    those change when lines move.
+    """
     from dataclasses import replace
 
-    def key(item: Finding) -> tuple[Any, ...]:
-        place = (item.path or "~", item.line or 0, item.column or 0)
-        return (*place, item.rule, item.table or "", item.attribute or "", item.message)
+    def place(item: Finding) -> tuple[Any, ...]:
+        where = (item.path or "~", item.line or 0, item.column or 0)
+        return (*where, item.rule, item.table or "", item.attribute or "", item.message)
 
     found: list[Finding] = []
     seen: dict[str, int] = {}
-    for item in sorted(dict.fromkeys(findings), key=key):
+    for item in sorted(
+        dict.fromkeys(findings), key=lambda item: (item.model or "", item.message, *place(item))
+    ):
         number = seen[item.fingerprint] = seen.get(item.fingerprint, 0) + 1
         mark = item.fingerprint if number == 1 else digest(f"{item.fingerprint}#{number}")
         found.append(replace(item, fingerprint=mark))
-    return found
+    return sorted(found, key=place)

@@ -17,6 +17,7 @@ from sqlalchemy.orm import ColumnProperty, Mapper, RelationshipProperty
 SEVERITIES = ("info", "warning", "error")
 DOCS = "https://docs.sqlalchemy.org/en/21"
 POSTGRES = "https://www.postgresql.org/docs/18"
+EMPTY = (str, tuple, list, dict)
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,26 @@ class Rule:
     default: bool = True
     asyncio: bool = False
     last: bool = False  # it asks what the other rules did
+    drift: str = ""  # SQL after which a database made by the bad sample is at fault
+    mend: str = ""  # and SQL after which it is not
     versions: str = "2.0, 2.1"
+
+    @property
+    def live(self) -> bool:
+        """Whether it needs a database."""
+        return bool(self.drift)
+
+
+@dataclass
+class Live:
+    """What a look at the database brought: hits by rule, and what else there is to say."""
+
+    hits: dict[str, list[Hit]] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+    def add(self, rule: str, hit: Hit) -> None:
+        """Keep *hit* for *rule*."""
+        self.hits.setdefault(rule, []).append(hit)
 
 
 @dataclass(frozen=True)
@@ -76,12 +96,19 @@ class Place:
 
 @dataclass(frozen=True)
 class Ignore:
-    """A comment that ignores *rules*: where, in which class, and which of them it ignored."""
+    """A comment that ignores *rules*: where, in which class, and which of them it ignored.
 
-    place: Place
+    *where* names what else does so, an ``info`` or a line of the configuration.
+    """
+
+    place: Place | None
     rules: tuple[str, ...]
     mapper: Mapper[Any] | None
     used: frozenset[str]
+    where: str = ""
+    fault: str | None = None
+    table: Table | None = None
+    attribute: str | None = None
 
 
 @dataclass(frozen=True)
@@ -124,6 +151,8 @@ class Project:
     source_of: Callable[[Mapper[Any], str], str | None]
     ignores: Callable[[], Iterable[Ignore]] = tuple
     asked: set[str] = field(default_factory=set)
+    partial: bool = False  # some of it could not be imported
+    live: Live | None = None  # where a database was given
 
     def relationships(self) -> Iterator[tuple[Mapper[Any], RelationshipProperty[Any]]]:
         """Every relationship once, at the mapper that has it first; none that failed."""
@@ -141,7 +170,15 @@ class Project:
     def foreign_keys(self) -> Iterator[tuple[Table, ForeignKeyConstraint]]:
         """Every foreign key whose target is known, in a fixed order."""
         for table in self.tables:
-            keys = sorted(table.foreign_key_constraints, key=lambda key: list(key.column_keys))
+            keys = sorted(
+                table.foreign_key_constraints,
+                # Two over the same columns come out of a set: by name, then by target.
+                key=lambda key: (
+                    list(key.column_keys),
+                    str(key.name or ""),
+                    [element.target_fullname for element in key.elements],
+                ),
+            )
             for key in keys:
                 if all(resolved(element) is not None for element in key.elements):
                     yield table, key
@@ -252,7 +289,9 @@ def plain_columns(index: Any) -> list[Column[Any]] | None:
 def option(item: Any, name: str) -> Any:
     """PostgreSQL's option *name* of an index or a constraint; None where it is not given."""
     found = item.dialect_options["postgresql"].get(name)
-    return None if found in (None, False, "", ()) or found == {} else found
+    # By identity: SQL that is compared with something is a comparison, and has no truth.
+    empty = found is None or found is False or (isinstance(found, EMPTY) and not found)
+    return None if empty else found
 
 
 def is_column_property(prop: Any) -> bool:

@@ -75,6 +75,7 @@ class Places:
         """*made_at*: where each table was made, as seen while it was."""
         self.made_at = made_at or {}
         self.used: set[tuple[Path, int, str]] = set()
+        self.told: set[tuple[Path, int, str]] = set()  # those without a reason
         self._files: dict[str, Source | None] = {}
 
     def source(self, path: str | None) -> Source | None:
@@ -118,13 +119,13 @@ class Places:
         source, item, _ = found
         return "\n".join(source.lines[item.lineno - 1 : item.end_lineno])
 
-    def locate(self, hit: Hit) -> tuple[Place | None, dict[str, int], bool]:
-        """The place of *hit*, what comments there ignore, and whether one lacks its reason."""
+    def locate(self, hit: Hit) -> tuple[Place | None, dict[str, int], dict[str, int]]:
+        """The place of *hit*, what comments there ignore, and what they would with a reason."""
         if hit.place is not None:
-            return hit.place, {}, False
+            return hit.place, {}, {}
         found = self._item(hit) or self._attribute(hit) or self._column(hit) or self._whole(hit)
         if found is None:
-            return None, {}, False
+            return None, {}, {}
         source, node, first, last = found
         ignored, bare = ignored_rules(source, first, last)
         return place_of(source, node), ignored, bare
@@ -241,10 +242,13 @@ class Places:
                     if first_line(node) - 1 <= line <= (node.end_lineno or 0)
                 ]
                 if around or whole:
-                    used = {name for name in names if (source.path, line, name) in self.used}
+                    seen = self.used | self.told  # a missing reason is told with what it excuses
+                    used = {name for name in names if (source.path, line, name) in seen}
                     place = Place(source.path, line, column, len(source.lines[line - 1]) + 1)
-                    mapper_there = around[-1] if around else None
-                    yield Ignore(place, names, mapper_there, frozenset(used))
+                    there = around[-1] if around else None
+                    node = self.class_node(there.class_) if there else None
+                    near = name_near(node[1], line) if node else None
+                    yield Ignore(place, names, there, frozenset(used), attribute=near)
 
 
 Found = tuple[Source, ast.AST, int, int]
@@ -270,6 +274,18 @@ def comments_of(source: Source) -> Iterator[tuple[int, int, tuple[str, ...]]]:
         if match:
             names = tuple(dict.fromkeys(name.strip() for name in match[1].split(",")))
             yield token.start[0], token.start[1] + match.start() + 1, names
+
+
+def name_near(node: ast.ClassDef, line: int) -> str | None:
+    """The attribute that the class defines at *line*, or at the next one."""
+    for item in statements(node.body):
+        if first_line(item) - 1 <= line <= (item.end_lineno or 0):
+            targets = item.targets if isinstance(item, ast.Assign) else [item]
+            named = getattr(targets[0], "target", targets[0])
+            name = getattr(named, "id", getattr(named, "name", None))
+            if name is not None:
+                return str(name)
+    return None
 
 
 def mapped_property(mapper: Mapper[Any], key: str) -> Any:
@@ -301,20 +317,21 @@ def place_of(source: Source, node: Any) -> Place:
     return Place(source.path, line, column + 1, column + 1 + (len(name[0]) if name else 1))
 
 
-def ignored_rules(source: Source, first: int, last: int) -> tuple[dict[str, int], bool]:
+def ignored_rules(source: Source, first: int, last: int) -> tuple[dict[str, int], dict[str, int]]:
     """The rules that a comment on these lines, or on the line above, ignores with a reason.
 
-    Each with the line of its comment.
+    And those without one; each with the line of its comment.
     """
     found: dict[str, int] = {}
-    bare = False
+    bare: dict[str, int] = {}
     for number in range(max(first - 1, 1), min(last, len(source.lines)) + 1):
         line = source.lines[number - 1]
         match = IGNORE.search(line)
         # The line above counts only where it is a comment and nothing else.
         if match and (number >= first or line.lstrip().startswith("#")):
+            names = {name.strip(): number for name in match[1].split(",")}
             if match[2].strip():
-                found |= {name.strip(): number for name in match[1].split(",")}
+                found |= names
             else:
-                bare = True
+                bare |= names
     return found, bare

@@ -163,12 +163,20 @@ def explanation(rule: Rule) -> str:
         f"{rule.name} ({rule.severity}, {rule.family}"
         + ("" if rule.default else ", not in the default set")
         + (", only where asyncio is used" if rule.asyncio else "")
+        + (", with --database-url" if rule.live else "")
         + f")\n{rule.title}",
         f"why: {rule.why}",
         f"fix: {dedent(rule.fix).strip()}",
         f"wrong:\n{indent(sample(rule.bad), '    ')}",
         f"right:\n{indent(sample(rule.good), '    ')}",
     ]
+    if rule.live:
+        parts[3:] = [
+            f"models:\n{indent(sample(rule.bad), '    ')}",
+            f"wrong, on a database that create_all() has made of them:\n"
+            f"{indent(sample(rule.drift), '    ')}",
+            f"right again:\n{indent(sample(rule.mend), '    ')}",
+        ]
     if rule.near_miss:
         parts.append(f"also right:\n{indent(sample(rule.near_miss), '    ')}")
     return "\n\n".join([*parts, f"see: {rule.url}\nversions: {rule.versions}"])

@@ -22,12 +22,16 @@ from sqlalchemy import MetaData, Table, event
 from sqlalchemy.orm import Mapper, interfaces, registry
 
 ROOT_MARKS = ("pyproject.toml", "setup.cfg", "setup.py", "alembic.ini", ".git")
-LEFT_OUT = re.compile(r"(^|/)(\.|__pycache__|node_modules|site-packages|venv|env|build|dist)")
+LEFT_OUT = re.compile(
+    r"(^|/)(\.|(__pycache__|node_modules|site-packages|v?env[\d._-]*|build|dist|tests?)/)"
+)
 NO_MODELS = {"__main__.py", "conftest.py", "setup.py", "manage.py", "env.py"}
 HAS_MODELS = re.compile(
     r"\b(__tablename__|mapped_column|map_imperatively|declarative_base|DeclarativeBase|MetaData)\b"
     r"|\bTable\(|\btable\s*=\s*True"
 )
+# Where a base names the tables, a file of models has neither; others have columns, too.
+HAS_COLUMNS = re.compile(r"\A(?=.*\bsqlalchemy\b).*(?:\bColumn\(|\bMapped\[)", re.S)
 STANDARD_LIBRARY = f"{Path(os.__file__).parent}{os.sep}"
 SQLALCHEMY = str(Path(sqlalchemy.__file__).parent)
 ASYNC_WORDS = re.compile(r"\b(create_async_engine|async_sessionmaker|AsyncSession|AsyncAttrs)\b")
@@ -207,7 +211,8 @@ def model_files(folder: Path) -> list[Path]:
         with contextlib.suppress(OSError, UnicodeDecodeError):
             text = path.read_text(encoding="utf-8")
             # Alembic's revisions speak of tables, and are none of the models.
-            if HAS_MODELS.search(text) and "from alembic import" not in text:
+            looks_so = HAS_MODELS.search(text) or HAS_COLUMNS.search(text)
+            if looks_so and "from alembic import" not in text:
                 found.append(path)
     return found
 

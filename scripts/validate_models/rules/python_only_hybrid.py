@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
+from types import FrameType
+from typing import Any
 
 import sqlalchemy
 from sqlalchemy.ext.hybrid import HybridExtensionType
@@ -10,6 +13,29 @@ from sqlalchemy.ext.hybrid import HybridExtensionType
 from ..core import DOCS, Hit, Project, Rule, label
 
 SA_21 = tuple(int(part) for part in sqlalchemy.__version__.split(".")[:2]) >= (2, 1)
+CALLS = 100_000  # an expression needs hundreds; a second ends one that has no end
+
+
+class Endless(BaseException):
+    """No Exception: a getter may catch those."""
+
+
+def ask_class(cls: type, key: str) -> None:
+    """Read *key* of *cls*.  Raises ``Endless``: a document or an array can be indexed for ever."""
+    left = CALLS
+
+    def count(_frame: FrameType, event: str, _what: Any) -> None:
+        nonlocal left
+        left -= event == "call"
+        if left < 0:
+            raise Endless
+
+    before = sys.getprofile()
+    sys.setprofile(count)
+    try:
+        getattr(cls, key)
+    finally:
+        sys.setprofile(before)
 
 
 def check(project: Project) -> Iterator[Hit]:
@@ -21,16 +47,21 @@ def check(project: Project) -> Iterator[Hit]:
             if mapper.inherits and key in mapper.inherits.all_orm_descriptors:
                 continue
             try:
-                getattr(mapper.class_, key)
+                ask_class(mapper.class_, key)
             except AttributeError:
                 continue  # swallowed by the bulk statements
+            except Endless:
+                said = "never ends"
             except Exception as error:
-                yield Hit(
-                    f"{label(mapper, key)} raises {type(error).__name__} at class level",
-                    mapper=mapper,
-                    attribute=key,
-                    severity=None if SA_21 else "warning",
-                )
+                said = f"raises {type(error).__name__}"
+            else:
+                continue
+            yield Hit(
+                f"{label(mapper, key)} {said} at class level",
+                mapper=mapper,
+                attribute=key,
+                severity=None if SA_21 else "warning",
+            )
 
 
 RULE = Rule(
@@ -39,7 +70,8 @@ RULE = Rule(
     family="relationships",
     title="A hybrid property that works on objects alone",
     why="On 2.1 every ORM bulk INSERT and UPDATE of the class asks all its hybrids at class level, "
-    "and fails with this error, though the rows do not name it. In a query it fails on 2.0 too.",
+    "and fails with this error, though the rows do not name it; a loop over a JSON or ARRAY column "
+    "never ends there. In a query it fails on 2.0 too.",
     fix="A plain @property, or an expression for the class:\n"
     "    @is_long.inplace.expression\n    @classmethod\n"
     "    def _is_long_sql(cls) -> ColumnElement[bool]: ...",

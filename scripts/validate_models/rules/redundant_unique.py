@@ -15,7 +15,8 @@ def check(project: Project) -> Iterator[Hit]:
     for table in project.tables:
         known = {tuple(table.primary_key.columns): "the primary key"}
         constraints = (item for item in table.constraints if isinstance(item, UniqueConstraint))
-        for item in sorted(constraints, key=lambda each: each.columns.keys()):
+        # They come out of a set: by name, where the columns are the same.
+        for item in sorted(constraints, key=lambda each: (each.columns.keys(), str(each.name))):
             columns = list(item.columns)
             nulls = item.dialect_options["postgresql"].get("nulls_not_distinct")
             if nulls or item.deferrable or not columns:

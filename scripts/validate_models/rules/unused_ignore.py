@@ -1,34 +1,59 @@
-"""An ignore comment that ignores nothing."""
+"""What asks to ignore a rule, and ignores nothing: a comment, an ``info``, the configuration."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ..core import Hit, Project, Rule, all_rules
+from ..core import Hit, Ignore, Project, Rule, all_rules
 
 
 def check(project: Project) -> Iterator[Hit]:
-    """Comments that name no rule, or one that was asked and found nothing at their place."""
-    known = all_rules()
+    """What names no rule, or one that was asked and found nothing at its place."""
     for ignore in project.ignores():
-        for name in ignore.rules:
-            if name not in known:
-                fault = f"{name} is no rule"
-            elif name in project.asked and name not in ignore.used and name != RULE.name:
-                fault = f"{name} is not ignored here: it finds nothing, or the reason is missing"
-            else:
-                continue
-            yield Hit(fault, mapper=ignore.mapper, item=name, place=ignore.place)
+        faults = {"": ignore.fault} if ignore.fault and not ignore.rules else {}
+        faults |= {name: text for name in ignore.rules if (text := fault_of(name, ignore, project))}
+        for name, fault in faults.items():
+            yield Hit(
+                fault,
+                mapper=ignore.mapper,
+                table=ignore.table,
+                attribute=ignore.attribute,
+                item=f"{ignore.where}: {name}" if ignore.where else name,
+                place=ignore.place,
+            )
+
+
+def fault_of(name: str, ignore: Ignore, project: Project) -> str | None:
+    """What is wrong with ignoring *name* there; None where it does, or was not asked."""
+    rules = all_rules()
+    where = f" by {ignore.where}" if ignore.where else " here"
+    meant = {name} & rules.keys()
+    if ignore.where:  # comments excuse one line of one rule
+        meant |= {each for each, rule in rules.items() if name in (rule.family, "all")}
+    if not meant:
+        return f"{name} is no rule" + (f": {ignore.where}" if ignore.where else "")
+    if ignore.fault:  # whatever was asked
+        return ignore.fault
+    # Of a family, those count that every run asks.
+    usual = {
+        each
+        for each in meant
+        if rules[each].default and not rules[each].asyncio and not rules[each].live
+    }
+    if name in ignore.used or name == RULE.name or not (usual or meant) <= project.asked:
+        return None
+    return f"{name} is not ignored{where}: it finds nothing"
 
 
 RULE = Rule(
     name="unused-ignore",
     severity="warning",
     family="names",
-    title="An ignore comment that ignores nothing",
-    why="Its name is misspelt, or what it excused is gone; the next fault on that line would pass "
-    "unseen. Only rules that were asked are judged, and only where every model was configured.",
-    fix="Remove the comment, or write the name that --list-rules shows.",
+    title="An ignore comment, info or setting that ignores nothing",
+    why="Its name is misspelt, or what it excused is gone; the next fault there would pass unseen. "
+    "Only rules that were asked are judged, only where every model was configured, and the globs "
+    "of pyproject.toml only where its own targets ran.",
+    fix="Remove it, or write the name that --list-rules shows.",
     url="https://docs.python.org/3/reference/lexical_analysis.html#comments",
     check=check,
     last=True,

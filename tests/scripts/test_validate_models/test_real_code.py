@@ -190,7 +190,7 @@ class Settings(Base):
         HEAD
         + "    extra: Mapped[dict[str, Any]] = mapped_column(\n"
         + '        MutableDict.as_mutable(JSONB), default=dict, server_default="{}"\n    )\n',
-        ("default=dict", "default={}"),
+        ("default=dict", "default={'by': []}"),
         "mutable-default",
     ),
     "several bases, one of them without a convention of its own": (
