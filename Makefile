@@ -45,6 +45,7 @@ lint: setup ## Ruff, ShellCheck
 types: setup ## mypy --strict and pyright
 	@$(RUN) -m mypy
 	@$(RUN) -m mypy scripts/validate_models
+	@$(RUN) -m mypy scripts/test_connection
 	@for module in $(MODULES); do $(RUN) -m mypy "$$module" || exit 1; done
 	@$(RUN) -m pyright
 

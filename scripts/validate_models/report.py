@@ -217,18 +217,3 @@ def statistics(findings: Iterable[Finding]) -> str:
     return "\n".join(
         f"{number:6}  {rule}" for rule, number in sorted(found.items(), key=lambda i: (-i[1], i[0]))
     )
-
-
-def table(rules: Iterable[Rule]) -> str:
-    """The rules as tables of Markdown, a family each.  For the reference page."""
-    lines: list[str] = []
-    families: dict[str, list[Rule]] = {}
-    for rule in rules:
-        families.setdefault(rule.family, []).append(rule)
-    for name, members in sorted(families.items()):
-        lines += [f"| {name} | | finds |", "|---|---|---|"]
-        for rule in members:
-            word = rule.severity if rule.default else f"{rule.severity}, opt-in"
-            lines.append(f"| `{rule.name}` | {word} | {rule.title} |")
-        lines.append("")
-    return "\n".join(lines)

@@ -88,9 +88,7 @@ class User(Base):
     __tablename__ = "users"
 
     id: Mapped[int] = mapped_column(primary_key=True)
-    teams: Mapped[list["Team"]] = relationship(
-        secondary="memberships", viewonly=True, lazy="raise"
-    )
+    teams: Mapped[list["Team"]] = relationship(secondary="memberships", viewonly=True, lazy="raise")
 
 
 class Team(Base):
