@@ -57,10 +57,15 @@ def parser() -> argparse.ArgumentParser:
     add("--env-file", metavar="FILE", type=Path, help="variables, a line each")
     add("--timeout", metavar="S", type=positive, default=5.0, help="seconds a wait (default 5)")
     add("--wait", metavar="S", type=positive, help="try again for so many seconds")
-    add("--profile", choices=("development", "production"), default="development")
-    add("--processes", metavar="N", type=whole, default=1, help="of the application (default 1)")
-    add("--pool-size", metavar="N", type=whole, default=5, help="of each (default 5)")
-    add("--max-overflow", metavar="N", type=whole, default=10, help="of each (default 10)")
+    add(
+        "--profile",
+        choices=("development", "production"),
+        default="development",
+        help="production: warnings are failures, and time-outs that are off too",
+    )
+    add("--processes", metavar="N", type=whole, help="of the application (default 1)")
+    add("--pool-size", metavar="N", type=whole, help="of each (default 5)")
+    add("--max-overflow", metavar="N", type=whole, help="of each (default 10)")
     add("--require-extension", metavar="NAME", action="append", default=[], help="must be there")
     add("--alembic", metavar="FILE", help="alembic.ini: the database must be at its heads")
     add("--alembic-version-table", metavar="NAME", default="alembic_version")

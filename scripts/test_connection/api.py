@@ -17,11 +17,11 @@ from .core import (
     Secrets,
     Step,
 )
-from .drivers import arguments, original, require, with_connection, words
+from .drivers import arguments, original, require, said, with_connection
 from .facts import Wanted, checks
 from .protocol import ServerError
 from .refusals import refusal
-from .settings import Settings, resolve
+from .settings import Settings, named, resolve
 from .walk import APPLICATION, Login, walk
 
 
@@ -44,7 +44,7 @@ def look(
     try:
         settings = resolve(url, known, driver, hidden)
     except Failed as error:
-        return clean(Report(target="?", failure=error.failure), hidden)
+        return clean(Report(target=named(url, known), failure=error.failure), hidden)
     report = Report(target=str(settings), driver=settings.driver)
     report.steps.append(Step("URL", origin(settings)))
     try:
@@ -56,6 +56,8 @@ def look(
             report.checks = by_driver(settings, timeout, expected)
     except Failed as error:
         report.failure = error.failure
+        if error.failure.layer == "URL":  # it was read, and is not fine
+            report.steps = [step for step in report.steps if step.layer != "URL"]
     return clean(report, hidden)
 
 
@@ -64,7 +66,9 @@ def origin(settings: Settings) -> str:
     by_source: dict[str, list[str]] = {}
     for name in ("host", "port", "user", "password", "database", "sslmode"):
         if name in settings.sources:
-            by_source.setdefault(settings.sources[name], []).append(name)
+            is_mode = name == "sslmode" and settings.sources[name] != "PGSSLMODE"
+            spelt = settings.mode_name if is_mode else name
+            by_source.setdefault(settings.sources[name], []).append(spelt)
     parts = [f"{', '.join(names)} from {source}" for source, names in by_source.items()]
     return "; ".join(parts)
 
@@ -81,7 +85,7 @@ def reached(settings: Settings, timeout: float, report: Report, *, facts: bool) 
                 settings.url, arguments(settings.driver, timeout, APPLICATION), lambda _: None
             )
         except Exception as of_driver:  # whatever a driver raises
-            raise Failed(replace(error.failure, said=words(of_driver))) from None
+            raise Failed(replace(error.failure, said=said(of_driver))) from None
         seen = f"by hand: {error.failure.seen}"
         report.steps.append(Step(error.failure.layer, seen, "note"))
         report.steps.append(Step("driver", f"{settings.driver} connects all the same", "note"))
@@ -109,7 +113,7 @@ def of_driver_alone(error: Exception, settings: Settings, login: Login | None) -
     seen = f"a login by hand works, and {driver} fails"
     if isinstance(state, str) and len(state) == 5:
         met = refusal(ServerError(state, str(inner)), settings, encrypted=False)
-        return replace(met, seen=f"{seen}: {met.seen}", said=words(error))
+        return replace(met, seen=f"{seen}: {met.seen}", said=said(error))
     if isinstance(inner, ssl.SSLError):
         return Failure(
             "TLS",
@@ -117,7 +121,7 @@ def of_driver_alone(error: Exception, settings: Settings, login: Login | None) -
             seen,
             (f"{driver} looks for certificates elsewhere: PGSSLROOTCERT, ~/.postgresql/root.crt",),
             ("--driver all",),
-            said=words(error),
+            said=said(error),
         )
     causes = [
         f"{driver} reads the parameters of the URL, the PG* variables and the service file "
@@ -138,7 +142,7 @@ def of_driver_alone(error: Exception, settings: Settings, login: Login | None) -
         )
     if "service" in settings.sources.get("host", "") + settings.sources.get("user", ""):
         causes.insert(0, f"{driver} may not read the service file: write its parts into the URL")
-    return Failure("driver", UNREACHABLE, seen, tuple(causes), tuple(commands), said=words(error))
+    return Failure("driver", UNREACHABLE, seen, tuple(causes), tuple(commands), said=said(error))
 
 
 def clean(report: Report, secrets: Secrets) -> Report:
@@ -151,7 +155,7 @@ def clean(report: Report, secrets: Secrets) -> Report:
             seen=hide(failure.seen),
             causes=tuple(hide(cause) for cause in failure.causes if cause),
             commands=tuple(map(hide, failure.commands)),
-            said=hide(failure.said),
+            said=secrets.told(failure.said),
         )
     return replace(
         report,

@@ -119,9 +119,31 @@ class Secrets:
 
     def hide(self, text: str) -> str:
         """*text* without them, and without what would steer a terminal."""
+        return printable(self.masked(text))
+
+    def told(self, text: str) -> str:
+        """What a driver says, on one line: hidden first, since a secret may have line ends."""
+        return printable(one_line(self.masked(text)))
+
+    def masked(self, text: str) -> str:
+        """*text* without them."""
         for secret in sorted(self.known - self.public, key=len, reverse=True):
             text = re.sub(pattern_of(secret), HIDDEN, text)
-        return "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
+        return text
+
+
+def printable(text: str) -> str:
+    """*text* without what would steer a terminal."""
+    return "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
+
+
+def one_line(text: str) -> str:
+    """The lines of *text* as one, a repeated one once: libpq's second try says the same again."""
+    told = ""
+    for line in (" ".join(each.split()) for each in text.splitlines()):
+        if line and line not in told:
+            told += ("" if not told else " " if told[-1] in ".:;," else "; ") + line
+    return told
 
 
 def pattern_of(secret: str) -> str:

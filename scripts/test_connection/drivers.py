@@ -15,7 +15,7 @@ import sqlalchemy
 from sqlalchemy import URL, Connection, NullPool, create_engine
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
-from .core import DRIVERS, USAGE, Failed, failed
+from .core import DRIVERS, USAGE, Failed, failed, one_line
 from .settings import Settings, bare_driver, version
 
 T = TypeVar("T")
@@ -96,10 +96,9 @@ def check_parameters(settings: Settings) -> None:
     if not unknown:
         return
     names = ", ".join(sorted(unknown))
-    causes = [f"SQLAlchemy hands every parameter of a URL to the driver; {driver} knows others"]
-    commands = []
+    causes, commands = [], []
     if driver == "asyncpg" and "sslmode" in unknown:
-        causes.insert(0, "sslmode is libpq's name; asyncpg's is ssl")
+        causes.append("sslmode is libpq's name; asyncpg's is ssl")
         commands.append(f"?ssl={settings.sslmode}")
     files = unknown & {"sslrootcert", "sslcert", "sslkey", "sslcrl", "sslpassword"}
     if driver == "asyncpg" and files:
@@ -109,13 +108,13 @@ def check_parameters(settings: Settings) -> None:
     if driver == "asyncpg" and unknown - files - {"sslmode"}:
         commands.append('connect_args={"server_settings": {…}} for settings of the session')
     if driver != "asyncpg" and "ssl" in unknown:
-        causes.insert(0, "ssl is asyncpg's name; libpq's is sslmode")
+        causes.append("ssl is asyncpg's name; libpq's is sslmode")
         commands.append(f"?sslmode={settings.sslmode}")
     raise failed(
         "URL",
         USAGE,
         f"{driver} knows no parameter {names}",
-        *causes,
+        *(causes or ["it is misspelt, or another driver's"]),
         commands=commands,
     )
 
@@ -232,11 +231,15 @@ def original(error: BaseException) -> BaseException:
     return inner.__cause__ if adapted and inner.__cause__ else inner
 
 
-def words(error: BaseException) -> str:
-    """What the driver said, on one line, without SQLAlchemy's link."""
+def said(error: BaseException) -> str:
+    """What the driver said, line for line, without SQLAlchemy's link."""
     inner = original(error)
-    text = " ".join(str(inner).split())
-    return f"{type(inner).__name__}: {text}" if text else type(inner).__name__
+    return f"{type(inner).__name__}: {inner}" if str(inner).strip() else type(inner).__name__
+
+
+def words(error: BaseException) -> str:
+    """The same on one line."""
+    return one_line(said(error))
 
 
 def versions() -> str:

@@ -9,10 +9,11 @@ from datetime import UTC, date, datetime, timedelta
 from statistics import median, quantiles
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, text
+from sqlalchemy import Connection, text
 
 from .core import Check
 from .drivers import words
+from .required import of_extensions, of_migrations
 from .walk import Login
 
 # The last day of each major version (PostgreSQL, "Versioning Policy").
@@ -29,6 +30,8 @@ STATEMENT_MS = 10_000
 SKEW = timedelta(seconds=5)
 LAG = timedelta(minutes=1)
 SOON = timedelta(days=30)
+# What is counted with where nobody says: one process with SQLAlchemy's own pool.
+ASSUMED = {"processes": 1, "pool_size": 5, "max_overflow": 10}
 IMPATIENT = f"SET LOCAL statement_timeout = {STATEMENT_MS}; SET LOCAL lock_timeout = 2000"
 
 
@@ -37,9 +40,9 @@ class Wanted:
     """What the caller expects of the server."""
 
     login: Login | None = None
-    processes: int = 1
-    pool_size: int = 5
-    max_overflow: int = 10
+    processes: int | None = None  # None: not said, so assumed
+    pool_size: int | None = None
+    max_overflow: int | None = None
     extensions: tuple[str, ...] = ()
     alembic: str | None = None
     heads: frozenset[str] = frozenset()
@@ -223,6 +226,7 @@ def of_transport(connection: Connection, _: Mapping[str, Any], wanted: Wanted) -
         return
     here = login.address.startswith(LOOPBACK)
     tls = f"{login.tls.version}, {login.tls.cipher}" if login.tls else ""
+    checked = f"; {login.tls.checked}" if login.tls and login.tls.checked else ""
     if not login.pooled:  # the server sees what the driver itself made of the mode
         row = mapping(
             connection,
@@ -230,7 +234,7 @@ def of_transport(connection: Connection, _: Mapping[str, Any], wanted: Wanted) -
         )
         tls = f"{row['version']}, {row['cipher']}" if row["ssl"] else ""
     if tls:
-        yield Check("TLS", "ok", tls)
+        yield Check("TLS", "ok", tls + checked)
         yield from of_certificate(login, wanted)
     else:
         yield Check(
@@ -287,6 +291,10 @@ SELECT r.rolname, r.rolsuper, r.rolcreatedb, r.rolcreaterole, r.rolbypassrls, r.
         WHERE c.relkind IN ('r', 'p') AND has_table_privilege(c.oid, 'SELECT')
           AND has_schema_privilege(n.oid, 'USAGE')
           AND n.nspname <> 'information_schema' AND n.nspname NOT LIKE 'pg\\_%') AS readable,
+       (SELECT string_agg(DISTINCT n.nspname, ', ' ORDER BY n.nspname)
+        FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
+        WHERE c.relkind IN ('r', 'p') AND n.nspname <> ALL (current_schemas(false))
+          AND n.nspname <> 'information_schema' AND n.nspname NOT LIKE 'pg\\_%') AS elsewhere,
        current_schema() AS schema,
        has_database_privilege(current_database(), 'TEMPORARY') AS temporary
 FROM pg_roles AS r WHERE r.rolname = current_user
@@ -315,13 +323,17 @@ def of_role(connection: Connection, _: Mapping[str, Any], __: Wanted) -> Iterato
         "let one role own and migrate, and another, which owns nothing, serve" if held else "",
     )
     blind = role["readable"] < role["tables"]
+    fixes = ["GRANT USAGE ON SCHEMA …, SELECT ON … where it should read them"] if blind else []
+    if role["elsewhere"]:
+        fixes.append("name that schema in the models, or ALTER ROLE … SET search_path = …")
     yield Check(
         "privileges",
         "note" if blind or role["schema"] is None else "ok",
         f"may read {role['readable']} of {role['tables']} tables; "
         f"schema {role['schema'] or 'none of the search_path'}"
+        + (f"; not on the search_path: {role['elsewhere']}" if role["elsewhere"] else "")
         + ("" if role["temporary"] else "; no TEMPORARY tables"),
-        "GRANT SELECT …, ALTER DEFAULT PRIVILEGES …, where it should read them" if blind else "",
+        "; ".join(fixes),
     )
     if role["valid_for"] is not None:
         left = timedelta(seconds=role["valid_for"])
@@ -357,9 +369,12 @@ def of_connections(
     }
     kept = server["for_superusers"] + server["reserved"]
     most = min(limits["max_connections"] - kept, *limits.values())
-    pools = wanted.pool_size + wanted.max_overflow
-    need = wanted.processes * pools
-    sum_of = f"{wanted.processes} x ({wanted.pool_size} + {wanted.max_overflow}) = {need}"
+    given = {name: getattr(wanted, name) for name in ASSUMED}
+    unsaid = {name: value for name, value in ASSUMED.items() if given[name] is None}
+    processes, pool_size, max_overflow = (given | unsaid).values()
+    need = processes * (pool_size + max_overflow)
+    sum_of = f"{processes} x ({pool_size} + {max_overflow}) = {need}"
+    guessed = ", ".join(f"{name} {value}" for name, value in unsaid.items())
     behind = (
         " (behind the pooler: its own limits count)" if wanted.login and wanted.login.pooled else ""
     )
@@ -368,7 +383,8 @@ def of_connections(
     yield Check(
         "connections",
         "ok" if fits else "failure",
-        f"{sum_of} wanted of {most} ({said}, {kept} reserved); {row['used']} in use{behind}",
+        f"{sum_of} wanted of {most} ({said}, {kept} reserved); {row['used']} in use{behind}"
+        + (f"; assumed, since not given: {guessed}" if guessed else ""),
         ""
         if fits
         else "smaller pools, fewer processes, or PgBouncer; --pool-size, "
@@ -393,58 +409,6 @@ def of_time_outs(
         f"ALTER ROLE … SET {endless[0]} = '60s', or options=-c {endless[0]}=60s in the URL"
         if endless
         else "",
-    )
-
-
-def of_extensions(connection: Connection, _: Mapping[str, Any], wanted: Wanted) -> Iterator[Check]:
-    """Those that are there, and those that must be."""
-    rows = connection.execute(text("SELECT extname, extversion FROM pg_extension ORDER BY extname"))
-    there = {name: number for name, number in rows}  # noqa: C416 - rows are no pairs to mypy
-    yield Check(
-        "extensions",
-        "ok",
-        ", ".join(f"{name} {number}" for name, number in there.items()) or "none",
-    )
-    missing = [name for name in wanted.extensions if name not in there]
-    if not missing:
-        return
-    known = text("SELECT name FROM pg_available_extensions WHERE name IN :names")
-    available = set(
-        connection.scalars(known.bindparams(bindparam("names", missing, expanding=True)))
-    )
-    for name in missing:
-        packed = name in available
-        yield Check(
-            f"extension {name}",
-            "failure",
-            "not installed in this database" if packed else "not on this server at all",
-            f'CREATE EXTENSION "{name}"' if packed else "install its package on the server",
-        )
-
-
-def of_migrations(connection: Connection, _: Mapping[str, Any], wanted: Wanted) -> Iterator[Check]:
-    """The revision of the database against the heads of the scripts."""
-    if wanted.alembic is None:
-        return
-    heads = set(wanted.heads)
-    quote = connection.dialect.identifier_preparer.quote
-    name = ".".join(map(quote, wanted.alembic_table.split(".")))
-    there = connection.scalar(text("SELECT to_regclass(:name) IS NOT NULL"), {"name": name})
-    found = set(connection.scalars(text(f"SELECT version_num FROM {name}"))) if there else set()
-    at_head = found == heads
-    strange = found - wanted.known - heads
-    fix = f"alembic -c {wanted.alembic} upgrade head"
-    if strange:
-        fix = (
-            f"these scripts do not know {', '.join(sorted(strange))}: the database was migrated "
-            "by newer ones, or by those of another branch or project"
-        )
-    yield Check(
-        "migrations",
-        "ok" if at_head else "failure",
-        f"database at {', '.join(sorted(found)) or 'no revision'}; "
-        f"head {', '.join(sorted(heads)) or 'none'}",
-        "" if at_head else fix,
     )
 
 

@@ -45,6 +45,10 @@ class ProtocolError(Exception):
     """What answers does not speak PostgreSQL's protocol."""
 
 
+class WebServerError(ProtocolError):
+    """What answers speaks HTTP."""
+
+
 class Unsupported(Exception):
     """A way to log in that a driver may know, and this does not."""
 
@@ -100,6 +104,8 @@ class Wire:
         while True:
             kind = self.exactly(1)
             (length,) = struct.unpack("!I", self.exactly(4))
+            if kind + struct.pack("!I", length) == b"HTTP/":
+                raise WebServerError("HTTP/")
             if not 4 <= length <= ENOUGH:
                 raise ProtocolError(f"a message of {length} bytes")
             payload = self.exactly(length - 4)
@@ -153,6 +159,8 @@ def offers_tls(raw: socket.socket) -> bool:
             raise server_error(wire.exactly(length - 4))
     if not answer:
         raise ConnectionResetError("the server closed the connection")
+    if answer == b"H" and raw.recv(4) == b"TTP/":
+        raise WebServerError("HTTP/")
     raise ProtocolError(f"the byte {answer!r} where S or N was expected")
 
 
@@ -314,6 +322,7 @@ class Tls:
     version: str
     cipher: str
     expires: str | None
+    checked: str = ""  # what was made of the certificate, in words
 
 
 def wrapped(raw: socket.socket, context: ssl.SSLContext, host: str) -> ssl.SSLSocket:

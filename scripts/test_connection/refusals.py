@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from shlex import quote
 
 from .core import AUTHENTICATION, CHECKS, NOT_READY, UNREACHABLE, USAGE, Failed, Failure, failed
-from .protocol import ImpostorError, ProtocolError, ServerError
+from .protocol import ImpostorError, ProtocolError, ServerError, WebServerError
 from .settings import Settings
 
 
@@ -44,11 +45,20 @@ def from_server(error: Exception, settings: Settings, *, encrypted: bool) -> Fai
             slow=True,
         )
     if isinstance(error, ProtocolError):
+        web = isinstance(error, WebServerError)
+        told = "it answers like a web server (HTTP)" if web else f"it sent {error}"
         return failed(
             "server",
             UNREACHABLE,
-            f"what answers does not speak PostgreSQL's protocol: it sent {error}",
-            "another service has that port: a web server, MySQL, the pooler's own console",
+            f"what answers does not speak PostgreSQL's protocol: {told}",
+            "a web server, a proxy or an administration page has that port"
+            if web
+            else "another service has that port: MySQL, a proxy, the pooler's own console",
+            "the URL names another port than PostgreSQL's; its usual one is 5432",
+            commands=(
+                "on that machine: ss -ltnp tells which program has which port",
+                "put the port that postgres has there into the URL",
+            ),
         )
     return failed(
         "server",
@@ -63,16 +73,29 @@ def from_server(error: Exception, settings: Settings, *, encrypted: bool) -> Fai
 
 def not_ready(error: ServerError, _: Settings) -> Failure:
     """It is there, and takes nobody yet."""
+    starting = "it is starting, or replays its log after a crash"
+    standby = (
+        "it is a standby that takes no connections (hot_standby = off), "
+        "or has not reached a consistent state"
+    )
+    ending = "it is shutting down, or restarts"
+    causes: tuple[str, ...] = (starting, standby, ending)
+    # 57P03 stands for all three, and only the words differ: believed where they are English.
+    words = {
+        "starting up": (starting,),
+        "in recovery mode": (starting,),
+        "accepting connections": (standby, starting),
+        "shutting down": (ending,),
+    }
+    if error.sqlstate in {"57P01", "57P02"}:
+        causes = (ending,)
+    else:
+        causes = next((words[end] for end in words if error.message.endswith(end)), causes)
     return Failure(
         "server",
         NOT_READY,
         f"the server is not ready: {error}",
-        (
-            "it is starting, or replays its log after a crash",
-            "it is shutting down, or restarts",
-            "it is a standby that takes no connections (hot_standby = off), "
-            "or has not reached a consistent state",
-        ),
+        causes,
         ("test-connection.py --wait 60 …", "read the server's log"),
         passing=True,
     )
@@ -131,8 +154,17 @@ def no_database(error: ServerError, settings: Settings) -> Failure:
         f"its name is misspelt; it came from {settings.sources.get('database', '?')}",
         "it was never made on this server",
         "this is another server than you mean",
-        commands=(f"psql -h … -U {settings.user} -l", f"createdb {database}"),
+        commands=(
+            f"psql {where(settings)} -U {quote(settings.user)} -l",
+            f"as a role with CREATEDB: createdb {where(settings)} {quote(database)}",
+        ),
     )
+
+
+def where(settings: Settings) -> str:
+    """The options of PostgreSQL's own programs that name the server."""
+    host, port = settings.hosts[0]
+    return f"-h {quote(host)} -p {port}"
 
 
 def no_privilege(error: ServerError, settings: Settings) -> Failure:
@@ -141,7 +173,10 @@ def no_privilege(error: ServerError, settings: Settings) -> Failure:
     return denied(
         f"the role {user!r} may not connect to the database {database!r}: {error}",
         "CONNECT was revoked from PUBLIC, and the role was not granted it",
-        commands=(f'GRANT CONNECT ON DATABASE "{database}" TO "{user}"',),
+        commands=(
+            f'as the owner of the database or a superuser: GRANT CONNECT ON DATABASE "{database}" '
+            f'TO "{user}"',
+        ),
     )
 
 
@@ -196,9 +231,11 @@ def wrong_password(error: ServerError, settings: Settings) -> Failure:
     """The password was refused.  PostgreSQL says the same of a role that is not there."""
     origin = settings.sources.get("password", "?")
     causes = [f"the password is wrong; it came from {origin}"]
-    written = settings.url.render_as_string(hide_password=False)
-    if "%" in written.rpartition("@")[0]:
-        causes.append("the password in the URL was percent-decoded: a % of its own is written %25")
+    if settings.decoded:
+        causes.append(
+            "a URL's % begins a code (%40 is @), and this password has one: "
+            "write %25 for a % of its own"
+        )
     causes += [
         f"there is no role {settings.user!r}: PostgreSQL does not say which of the two",
         "the role has no password, or it is past its VALID UNTIL",
@@ -215,15 +252,44 @@ def wrong_password(error: ServerError, settings: Settings) -> Failure:
     )
 
 
+def no_role(error: ServerError, settings: Settings) -> Failure:
+    """There is none of that name, or it has no LOGIN: told apart by English words alone."""
+    user, origin = settings.user, settings.sources.get("user", "?")
+    misspelt = f"its name is misspelt; it came from {origin}"
+    no_login = "it was made by CREATE ROLE, which gives no LOGIN"
+    alter, create = f'ALTER ROLE "{user}" LOGIN', f'CREATE ROLE "{user}" LOGIN PASSWORD …'
+    if error.message.endswith("is not permitted to log in"):
+        seen = f"the role {user!r} may not log in: {error}"
+        return denied(
+            seen,
+            no_login,
+            "it is a group, meant to have members: log in as one of them",
+            commands=(f"as a role with CREATEROLE: {alter}",),
+        )
+    if error.message.endswith("does not exist"):
+        seen = f"the role {user!r} is not there: {error}"
+        return denied(
+            seen,
+            misspelt,
+            "this is another server than you mean",
+            commands=(f"as a role with CREATEROLE: {create}",),
+        )
+    return denied(
+        f"the role {user!r} is not there, or may not log in: {error}",
+        misspelt,
+        no_login,
+        commands=(
+            f"as a superuser: SELECT rolcanlogin FROM pg_roles WHERE rolname = '{user}'",
+            f"if it is there: {alter}",
+            f"if it is not: {create}",
+        ),
+    )
+
+
 def not_admitted(error: ServerError, settings: Settings, *, encrypted: bool) -> Failure:
     """No line of pg_hba.conf, or no such role; the routine says which."""
     if error.routine == "InitializeSessionUserId":
-        return denied(
-            f"the role {settings.user!r} is not there, or may not log in: {error}",
-            f"its name is misspelt; it came from {settings.sources.get('user', '?')}",
-            "it was made by CREATE ROLE, which gives no LOGIN",
-            commands=(f'CREATE ROLE "{settings.user}" LOGIN PASSWORD …',),
-        )
+        return no_role(error, settings)
     if error.routine in {"ClientAuthentication", ""}:
         clear = "with TLS" if encrypted else "without TLS"
         causes = [
@@ -237,17 +303,23 @@ def not_admitted(error: ServerError, settings: Settings, *, encrypted: bool) -> 
         if settings.sslmode not in {"allow", "prefer"}:  # those two try both
             causes.insert(
                 0,
-                f"the line is for the other kind: this came {clear}, by sslmode="
-                f"{settings.sslmode} (hostssl takes TLS alone, hostnossl none)",
+                f"the line is for the other kind: this came {clear}, by {settings.mode} "
+                "(hostssl takes TLS alone, hostnossl none)",
             )
+        commands = [
+            "as a superuser: SELECT * FROM pg_hba_file_rules",
+            f"a line of pg_hba.conf: hostssl  {settings.database}  {settings.user}  ADDRESS/32  "
+            "scram-sha-256",
+            "SELECT pg_reload_conf()",
+        ]
+        if settings.sslmode == "disable":
+            commands.insert(0, settings.with_mode("require"))
+        elif settings.sslmode == "require":
+            commands.insert(0, f"{settings.with_mode('prefer')}: it tries without TLS, too")
         refused = denied(
             f"pg_hba.conf has no line that admits this connection ({clear}): {error}",
             *causes,
-            commands=(
-                "as a superuser: SELECT * FROM pg_hba_file_rules",
-                f"hostssl  {settings.database}  {settings.user}  ADDRESS/32  scram-sha-256",
-                "SELECT pg_reload_conf()",
-            ),
+            commands=tuple(commands),
         )
         return replace(refused, again=True)
     refused = denied(

@@ -7,7 +7,7 @@ import textwrap
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 
-from .core import FINE, Failure, Report
+from .core import FINE, NOT_READY, Failure, Report, Step
 
 WIDTH = 100
 MARKS = {"ok": "ok", "note": "note", "warning": "warning", "failure": "FAILED"}
@@ -22,7 +22,7 @@ def one(report: Report, versions: str) -> Iterable[str]:
     """The lines of one driver."""
     by = f" by {report.driver}" if report.driver else ""
     yield f"{report.target}{by} ({versions})"
-    for step in report.steps:
+    for step in shown(report):
         yield row(step.layer, step.level, step.seen)
     if report.failure is not None:
         yield from failing(report.failure, report.driver)
@@ -30,6 +30,17 @@ def one(report: Report, versions: str) -> Iterable[str]:
         yield row(check.name, check.level, check.seen)
         if check.fix:
             yield row("", "", f"→ {check.fix}")
+
+
+def shown(report: Report) -> Iterable[Step]:
+    """The steps but those on TLS of which there is more to say, or nothing that matters."""
+    checked = any(check.name == "TLS" for check in report.checks)
+    early = report.failure is not None and report.failure.exit_code == NOT_READY
+    last = max((at for at, step in enumerate(report.steps) if step.layer == "TCP"), default=0)
+    for at, step in enumerate(report.steps):
+        of_tls = step.layer == "TLS" and at > last
+        if not (of_tls and (checked or (early and step.level == "note"))):
+            yield step
 
 
 def row(name: str, level: str, text: str) -> str:

@@ -65,10 +65,35 @@ class Settings:
     sources: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
+    decoded: bool = False  # the URL's password had a %
+
+    @property
+    def mode_name(self) -> str:
+        """What the mode of TLS is called where it was said, or would be."""
+        return mode_name(self.driver, self.url.query, self.sources.get("sslmode", ""))
+
+    @property
+    def mode(self) -> str:
+        """``sslmode=require``, ``ssl=require``."""
+        return f"{self.mode_name}={self.sslmode}"
+
+    def with_mode(self, mode: str) -> str:
+        """How to say *mode* where the mode was said."""
+        name = self.mode_name
+        return f"export {name}={mode}" if name == "PGSSLMODE" else f"?{name}={mode} in the URL"
+
     def __str__(self) -> str:
         """``user@host:port/database``, without the password."""
         places = ",".join(place(host, port) for host, port in self.hosts)
         return f"{self.user}@{places}/{self.database}"
+
+
+def mode_name(driver: str, query: Mapping[str, object], source: str) -> str:
+    """What the mode of TLS is called: asyncpg has a name of its own."""
+    if source == "PGSSLMODE":
+        return source
+    written = [name for name in IN_QUERY["sslmode"] if name in query]
+    return written[0] if written else "ssl" if driver == "asyncpg" else "sslmode"
 
 
 def place(host: str, port: int) -> str:
@@ -104,6 +129,15 @@ def given_url(argument: str | None, environ: Mapping[str, str]) -> tuple[str | N
     )
 
 
+def named(argument: str | None, environ: Mapping[str, str]) -> str:
+    """What to call a target that was not understood."""
+    try:
+        text, source = given_url(argument, environ)
+    except Failed:
+        return "no URL"
+    return source if text is None else f"the URL ({source})"
+
+
 def resolve(
     argument: str | None, environ: Mapping[str, str], driver: str | None, secrets: Secrets
 ) -> Settings:
@@ -118,8 +152,8 @@ def resolve(
         raise failed(
             "URL",
             USAGE,
-            f"the driver {chosen!r} ({source})",
-            "this knows the drivers " + ", ".join(DRIVERS),
+            f"the driver {chosen!r} is not supported ({source})",
+            "this supports " + ", ".join(DRIVERS),
             commands=("--driver psycopg", "--driver asyncpg"),
         )
     found, sources = gathered(url, query, environ, source)
@@ -137,12 +171,7 @@ def resolve(
     numeric = [each for each in found.get("hostaddr", "").split(",") if each]
     mode = found["sslmode"]
     if mode not in MODES:
-        raise failed(
-            "URL",
-            USAGE,
-            f"sslmode={mode!r} ({sources['sslmode']})",
-            f"the modes are {', '.join(MODES)}",
-        )
+        raise no_mode(mode_name(chosen, url.query, sources["sslmode"]), mode, chosen)
     return Settings(
         url=url.set(drivername=f"postgresql+{chosen}"),
         driver=chosen,
@@ -159,6 +188,26 @@ def resolve(
         options=found.get("options"),
         sources=sources,
         notes=tuple(notes),
+        decoded=sources.get("password") == source and has_escape(text or ""),
+    )
+
+
+def has_escape(text: str) -> bool:
+    """Whether the password in the URL *text* has a %, which is decoded."""
+    authority = text.partition("://")[2].partition("@")[0]
+    return bool(re.search(r"[?&]password=[^&]*%", text)) or "%" in authority.partition(":")[2]
+
+
+def no_mode(name: str, mode: str, driver: str) -> Failed:
+    """A mode of TLS that there is not: ``ssl=true``, as other programs have it."""
+    meant = "disable" if mode.lower() in {"false", "0", "off", "no"} else "require"
+    right = "ssl" if driver == "asyncpg" else "sslmode"
+    return failed(
+        "URL",
+        USAGE,
+        f"{name}={mode!r} is no mode of TLS",
+        f"the modes are {', '.join(MODES)}",
+        commands=(f"export {name}={meant}" if name == "PGSSLMODE" else f"?{right}={meant}",),
     )
 
 
@@ -252,8 +301,9 @@ def parsed(text: str, source: str, secrets: Secrets) -> URL:
     if scheme.partition("+")[0] == "postgres":
         raise wrong(
             source,
-            f"SQLAlchemy knows no dialect {scheme.partition('+')[0]}://",
-            "write postgresql:// for postgres://, the short form that some platforms hand out",
+            "SQLAlchemy knows no dialect postgres://",
+            "write postgresql:// for postgres://",
+            "some platforms hand out that short form",
         )
     try:
         url = make_url(given)
@@ -277,17 +327,21 @@ def parsed(text: str, source: str, secrets: Secrets) -> URL:
     if "@" in (url.host or "") + (url.database or "") + "".join(odd):
         raise wrong(
             source,
-            "there is an @ behind the password's end: part of the password is read as the host",
+            "an @ in the password was not percent-encoded (%40): part of the password is read as "
+            "the host",
             f"percent-encode the password: {ENCODED}",
         )
     if url.port is not None and not 0 < url.port < 65536:
-        raise wrong(source, f"the port {url.port}", "write a port from 1 to 65535; usual is 5432")
+        raise wrong(
+            source, f"the port {url.port} is too large", "a port from 1 to 65535; usual is 5432"
+        )
     return url
 
 
-def wrong(source: str, seen: str, fix: str) -> Failed:
+def wrong(source: str, seen: str, fix: str, *causes: str) -> Failed:
     """A URL that cannot be used."""
-    return failed("URL", USAGE, f"the URL ({source}) cannot be used: {seen}", fix)
+    seen = f"the URL ({source}) cannot be used: {seen}"
+    return failed("URL", USAGE, seen, *causes, commands=(fix,))
 
 
 def one(key: str, value: str | tuple[str, ...]) -> list[str]:
@@ -308,7 +362,7 @@ def places_of(hosts: str, ports: str) -> list[tuple[str, int]]:
         if not name.startswith("/") and name.count(":") == 1:
             name, _, number = name.partition(":")
         if not number.isdecimal() or not 0 < int(number) < 65536:
-            raise failed("URL", USAGE, f"the port {number!r}", "expected a number from 1 to 65535")
+            raise failed("URL", USAGE, f"the port {number!r} is no number from 1 to 65535")
         found.append((name, int(number)))
     return found
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import ssl
+from dataclasses import replace
 
 from .core import TLS, Failed, Step, failed
 from .protocol import ProtocolError, ServerError, Tls, agreed, offers_tls, wrapped
@@ -47,9 +48,11 @@ def context_of(settings: Settings) -> ssl.SSLContext:
         raise failed(
             "TLS",
             TLS,
-            f"sslmode={settings.sslmode} needs a root certificate, and there is none",
+            f"{settings.mode} needs a root certificate, and there is none",
             "neither sslrootcert nor ~/.postgresql/root.crt names the authority to trust",
-            commands=("sslrootcert=/path/to/ca.pem", "sslrootcert=system (libpq 16 and later)"),
+            commands=("export PGSSLROOTCERT=/path/to/ca.pem",)
+            if settings.driver == "asyncpg"
+            else ("sslrootcert=/path/to/ca.pem", "sslrootcert=system (libpq 16 and later)"),
         )
     return context
 
@@ -74,12 +77,16 @@ def secured(
             raise failed(
                 "TLS",
                 TLS,
-                f"the server speaks no TLS, and sslmode={settings.sslmode} wants it",
+                f"the server speaks no TLS, and {settings.mode} wants it",
                 "ssl = off in postgresql.conf, or this is a pooler without TLS",
                 "it is a server for development, which needs none",
-                commands=("as a superuser: SHOW ssl", "sslmode=disable, on one's own machine only"),
+                commands=(
+                    "as a superuser: SHOW ssl",
+                    f"{settings.with_mode('disable')}, on one's own machine only",
+                ),
             )
-        steps.append(Step("TLS", "the server has none: everything goes in clear", "note"))
+        seen = "the server has none" + ("" if local(raw) else ": everything goes in clear")
+        steps.append(Step("TLS", seen, "note"))
         return raw, None
     try:
         carrier = wrapped(raw, context, host)
@@ -106,7 +113,12 @@ def secured(
         checked += f" and for {host}"
     until = f", it ends {tls.expires} UTC" if tls.expires else ""
     steps.append(Step("TLS", f"{tls.version}, {tls.cipher}; {checked}{until}"))
-    return carrier, tls
+    return carrier, replace(tls, checked=checked)
+
+
+def local(raw: socket.socket) -> bool:
+    """Whether *raw* stays on this machine."""
+    return str(raw.getpeername()[0]).startswith(("127.", "::1"))
 
 
 def not_trusted(error: ssl.SSLCertVerificationError, settings: Settings, host: str) -> Failed:
@@ -122,7 +134,7 @@ def not_trusted(error: ssl.SSLCertVerificationError, settings: Settings, host: s
             commands=(
                 "name the host as the certificate does (libpq: host for the name, hostaddr "
                 "for the address)",
-                "sslmode=verify-ca, where the name cannot match",
+                f"{settings.mode_name}=verify-ca, where the name cannot match",
             ),
         )
     if code in {EXPIRED, NOT_YET_VALID}:

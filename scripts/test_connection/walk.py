@@ -60,7 +60,8 @@ def walk(settings: Settings, timeout: float, steps: list[Step]) -> Login | None:
         numeric = settings.addresses[number] if settings.addresses else host
         try:
             targets = addresses(numeric, port, timeout, steps)
-            return one_host(Route(settings, host, port, timeout, targets), steps)
+            here = replace(settings, hosts=((host, port),))
+            return one_host(Route(here, host, port, timeout, targets), steps)
         except Failed as error:
             # As libpq and asyncpg: who refuses is believed, who is not there is passed over.
             failure = error.failure
@@ -130,6 +131,8 @@ def session(
     if with_tls:
         carrier, tls = secured(raw, route.settings, route.host, steps)
         stack.callback(carrier.close)
+    elif route.settings.sslmode == "disable" and not route.host.startswith("/"):
+        steps.append(Step("TLS", f"not tried: {route.settings.mode}", "note"))
     wire = logged_in(carrier, route.settings, encrypted=tls is not None)
     stack.callback(wire.close)
     return wire, address, tls
@@ -180,8 +183,9 @@ def addresses(host: str, port: int, timeout: float, steps: list[Step]) -> list[A
             UNREACHABLE,
             f"the name {host!r} is not known: {found}",
             "the name is misspelt",
-            "it is a name of another network: of a container's, of a cluster's, behind a VPN",
-            commands=(f"getent hosts {host}", "docker compose ps", "kubectl get service"),
+            "it is a name of another network: of containers (Docker), of a cluster (Kubernetes), "
+            "behind a VPN",
+            commands=(f"getent hosts {host}",),
             passing=True,
         )
     known: list[Address] = list(dict.fromkeys((family, where) for family, *_, where in found))
@@ -247,7 +251,7 @@ def unreachable(error: OSError, host: str, port: int, timeout: float) -> Failed:
             f"it has another port than {port}, or listens elsewhere (listen_addresses)",
             "it is in a container whose port is not published, or you are: "
             "localhost is the container itself",
-            commands=(f"pg_isready -h {host} -p {port}", "ss -ltn", "docker ps"),
+            commands=(f"pg_isready -h {host} -p {port}", "ss -ltn, on that machine"),
             passing=True,
         )
     return failed(

@@ -9,7 +9,7 @@ import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 if TYPE_CHECKING:
     from .api import Outcome
@@ -33,7 +33,7 @@ ignore one line, with the reason:
   price: Mapped[float]  # validate-models: ignore[float-money] the bank's own API speaks floats
 
 exit codes:
-  0  nothing of severity --fail-on or above
+  0  nothing of severity --fail-on or above, whatever --severity shows
   1  findings
   2  wrong usage, a target that cannot be imported, or a rule that could not be proved
 """
@@ -60,7 +60,11 @@ def parser() -> argparse.ArgumentParser:
     add("--select", metavar="RULES", action="append", default=[], help="rules, families or all")
     add("--ignore", metavar="RULES", action="append", default=[], help="the same, left out")
     add("--severity", metavar="S", help="show this severity and above (default: info)")
-    add("--fail-on", metavar="S", help="exit 1 from this severity on (default: warning)")
+    add(
+        "--fail-on",
+        metavar="S",
+        help="exit 1 from this severity on, shown or not (default: warning)",
+    )
     add("--exit-zero", action="store_true", help="exit 0 despite findings")
     add("--max-findings", metavar="N", type=int, help=f"show N (default {SHOWN}; JSON, SARIF: all)")
     add("--statistics", action="store_true", help="how often each rule found something")
@@ -241,6 +245,11 @@ def answer(options: argparse.Namespace) -> int:
         raise TargetError(
             f"received --max-findings {options.max_findings}.\nexpected: 0 or more\ntry: 100"
         )
+    if options.statistics and options.output_format == "sarif":
+        raise TargetError(
+            "received --statistics and --output-format sarif, which has no place for them.\n"
+            "expected: one of them\ntry: --statistics --output-format json"
+        )
     lowest, failing = rank(options.severity), rank(options.fail_on)
     check_baseline(options)
     set_environment(options)
@@ -306,15 +315,17 @@ def tell(options: argparse.Namespace, outcome: Outcome, lowest: int, failing: in
     from .core import SEVERITIES, all_rules
     from .report import coloured, render, statistics
 
-    findings = [item for item in outcome.findings if SEVERITIES.index(item.severity) >= lowest]
-    findings, said = unknown(options, outcome, findings)
+    new, said = unknown(options, outcome, outcome.findings)
+    findings = [item for item in new if SEVERITIES.index(item.severity) >= lowest]
+    below = len(new) - len(findings)
     machine = options.output_format in {"json", "sarif"}
     limit = options.max_findings
     shown = limit if limit is not None else (len(findings) if machine else SHOWN)
-    if options.statistics and not machine:
-        text = statistics(findings)
+    if options.statistics:
+        text = statistics(options.output_format, findings, below, outcome.problems)
     else:
-        text = render(options.output_format, findings, shown, all_rules())
+        left: dict[str, Any] = {"below": below, "problems": outcome.problems}
+        text = render(options.output_format, findings, shown, all_rules(), **left)
     if sys.stdout.isatty() and not os.environ.get("NO_COLOR") and not machine:
         text = coloured(text)
     if text:
@@ -325,22 +336,27 @@ def tell(options: argparse.Namespace, outcome: Outcome, lowest: int, failing: in
         print(f"validate-models: {line}", file=sys.stderr)
     if said:
         print(f"validate-models: {said}", file=sys.stderr)
-    print(summary(findings, shown, outcome), file=sys.stderr)
+    print(summary(findings, shown, below, outcome, options.severity), file=sys.stderr)
     if outcome.problems:
         return 2
-    failed = any(SEVERITIES.index(item.severity) >= failing for item in findings)
+    failed = any(SEVERITIES.index(item.severity) >= failing for item in new)
     return 1 if failed and not options.exit_zero else 0
 
 
-def summary(findings: list[Finding], shown: int, outcome: Outcome) -> str:
+def summary(
+    findings: list[Finding], shown: int, below: int, outcome: Outcome, severity: str
+) -> str:
     """The last line: what was looked at, what was found, what was not shown."""
     from .report import counts
 
     found = ", ".join(f"{number} {name}" for name, number in counts(findings).items())
     hidden = len(findings) - shown
     more = f"; {hidden} not shown, see --max-findings" if hidden > 0 else ""
+    more += f"; {below} below --severity {severity} not shown" if below else ""
+    number = len(outcome.problems)
+    part = f"not all could be looked at ({number} problems, see above); " if number else ""
     return (
-        f"validate-models: {outcome.mappers} mappers, {outcome.tables} tables: "
+        f"validate-models: {part}{outcome.mappers} mappers, {outcome.tables} tables: "
         f"{len(findings)} findings ({found}){more}"
     )
 

@@ -15,6 +15,7 @@ from sqlalchemy.orm import Mapper
 from .core import SEVERITIES, Finding, Hit, Project, Rule, all_rules
 from .excuses import Entry, Excuses, table_of
 from .places import Places
+from .scope import Scope, scope_of
 from .targets import (
     Loaded,
     Recorder,
@@ -39,6 +40,7 @@ class Outcome:
     asked: frozenset[str] = frozenset()
     table_keys: frozenset[str] = frozenset()
     notes: list[str] = field(default_factory=list)
+    elsewhere: int = 0
 
 
 def validate(
@@ -61,6 +63,12 @@ def validate(
     """
     from .baseline import read as known_by
     from .config import read
+
+    if not targets:
+        raise TargetError(
+            "received validate() without a target.\nexpected: a declarative base, registry, "
+            "MetaData, table, mapped class, module, or the name of one\ntry: validate(Base)"
+        )
 
     found = read(Path(config)) if config is not None else None
     settings = found.options if found else {}
@@ -153,8 +161,10 @@ def run(
                 )
         caught = recorder.configure()
         project, places = survey(recorder, loaded, caught, asyncio)
-        outcome.mappers = len(project.mappers) + len(project.broken)
-        outcome.tables = len(project.tables)
+        loaded.is_wide = loaded.is_wide or len(names) < len(targets)
+        scope = scope_of(project, loaded, recorder.made_at)
+        outcome.mappers = len(scope.mappers if scope else [*project.mappers, *project.broken])
+        outcome.tables = len(scope.tables if scope else project.tables)
         if not outcome.mappers and not outcome.tables and not outcome.problems:
             raise TargetError(
                 f"received {', '.join(map(str, targets))}: it imports, but makes no mapped class "
@@ -166,7 +176,7 @@ def run(
         # Where a part was left out, what a comment ignores may be there.
         judged = not project.broken and not loaded.failures
         whole = all(isinstance(target, str) and ":" not in target for target in targets)
-        excuses = Excuses(places, entries)
+        excuses = Excuses(places, project, entries)
         if database_url is not None:
             from .live import look
 
@@ -178,9 +188,16 @@ def run(
             else ()
         )
         for rule in sorted(rules, key=lambda rule: rule.last):
-            outcome.findings += ask(rule, project, excuses, loaded.root, outcome)
+            outcome.findings += ask(rule, project, excuses, loaded.root, outcome, scope=scope)
         outcome.asked = frozenset(project.asked)
-        outcome.table_keys = frozenset(table.key for table in project.tables)
+        outcome.table_keys = frozenset(
+            table.key for table in (scope.tables if scope else project.tables)
+        )
+    if outcome.elsewhere:
+        outcome.notes.append(
+            f"{outcome.elsewhere} findings left out: at models of other modules, which the import "
+            "brought; name those, or the package"
+        )
     outcome.findings = distinct(outcome.findings)
     return outcome
 
@@ -248,17 +265,23 @@ def is_view(table: Table) -> bool:
 
 
 def ask(
-    rule: Rule, project: Project, excuses: Excuses, root: Path, outcome: Outcome
+    rule: Rule,
+    project: Project,
+    excuses: Excuses,
+    root: Path,
+    outcome: Outcome,
+    *,
+    scope: Scope | None = None,
 ) -> list[Finding]:
-    """The findings of one rule; its own failure is a problem, never a clean bill."""
+    """The findings of one rule in *scope*; its own failure is a problem, never a clean bill."""
     if (rule.asyncio and not project.asyncio) or (rule.live and project.live is None):
         return []
     project.asked.add(rule.name)
     try:
-        return [
-            found
+        found = [
+            (hit, item)
             for hit in rule.check(project)
-            if (found := finding(rule, hit, excuses, root)) is not None
+            if (item := finding(rule, hit, excuses, root)) is not None
         ]
     except Exception as error:
         outcome.problems.append(
@@ -266,6 +289,9 @@ def ask(
             f"expected: that a rule holds for every model\ntry: --ignore {rule.name}, and report it"
         )
         return []
+    kept = [item for hit, item in found if not scope or scope.holds(rule.name, hit, item.file)]
+    outcome.elsewhere += len(found) - len(kept)
+    return kept
 
 
 def finding(rule: Rule, hit: Hit, excuses: Excuses, root: Path) -> Finding | None:
@@ -286,19 +312,19 @@ def finding(rule: Rule, hit: Hit, excuses: Excuses, root: Path) -> Finding | Non
         rule=rule.name,
         severity=hit.severity or rule.severity,
         message=hit.message + (" (an ignore comment needs a reason)" if rule.name in bare else ""),
-        why=rule.why,
+        why=hit.why or rule.why,
         fix=hit.fix or rule.fix,
         path=relative(place.path, root) if place else None,
         line=place.line if place else None,
         column=place.column if place else None,
         model=model,
-        table=table.key if table is not None else None,
+        table=table.key if table is not None else hit.unknown_table,
         attribute=attribute,
         fingerprint=digest("|".join([*marks, hit.item or ""])),
-        url=rule.url,
+        url=hit.url or rule.url,
         end_column=place.end_column if place else None,
         frame=frame_line(places, place.path, place.line) if place else None,
-        file=place.path.resolve() if place else None,
+        file=resolved(place.path) if place else None,
     )
 
 
@@ -306,6 +332,12 @@ def frame_line(places: Places, path: Path, line: int) -> str | None:
     """The text of that line."""
     source = places.source(str(path))
     return source.lines[line - 1] if source else None
+
+
+@functools.lru_cache(maxsize=16_384)
+def resolved(path: Path) -> Path:
+    """*path* from the root, without links."""
+    return path.resolve()
 
 
 @functools.lru_cache(maxsize=16_384)

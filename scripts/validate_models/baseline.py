@@ -116,7 +116,7 @@ def refused(path: Path, fault: str, advice: str = "") -> TargetError:
     """What is wrong with the file."""
     return TargetError(
         f"received the baseline {path}, {fault}\nexpected: what --write-baseline wrote\n"
-        f"try: {advice or 'another name, or remove the file and write it anew'}"
+        f"try: {advice or f'restore it, for example git checkout -- {path}; or another name'}"
     )
 
 

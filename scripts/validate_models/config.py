@@ -21,6 +21,11 @@ WORDS = {"severity": SEVERITIES, "fail-on": SEVERITIES, "output-format": FORMATS
 LISTS = ("targets", "select", "ignore")
 FILES = ("baseline", "env-file", "root")  # seen from the file's folder
 GLOBS = ("per-table-ignores", "per-attribute-ignores")
+# What one run decides: a file that everybody shares must not.
+COMMAND_ALONE = (
+    *("exit-zero", "database-url", "write-baseline", "allow-growth", "statistics", "set"),
+    *("config", "isolated", "list-rules", "explain"),
+)
 KEYS = (*LISTS, *WORDS, "asyncio", "max-findings", *FILES, *GLOBS)
 DEFAULTS = {"output_format": "full", "severity": "info", "fail_on": "warning"}
 
@@ -119,6 +124,10 @@ def read(path: Path) -> Config:
     options: dict[str, Any] = {}
     entries: list[Entry] = []
     for key, value in raw.items():
+        if key.replace("_", "-") in COMMAND_ALONE:
+            option = "--" + key.replace("_", "-")
+            expected = "that option on the command line alone, where each run decides"
+            raise lines.fault(f"the setting {key!r}", expected, [option], key)
         if key not in KEYS:
             near = close_to(key, KEYS)
             raise lines.fault(f"the setting {key!r}", "one of " + ", ".join(KEYS), near, key)

@@ -25,7 +25,9 @@ class Hit:
     """One place where a rule found its fault; the engine finds the file and the line.
 
     Give *mapper* and *attribute* for what is mapped, *table* and *column* for what is not,
-    *item* for the name of an index or a constraint, *place* for what is none of these.
+    *item* for the name of an index or a constraint, *place* for what is none of these,
+    *unknown_table* for the name of a table that only the database has.  *why*, *fix* and
+    *url* stand instead of the rule's.
     """
 
     message: str
@@ -36,8 +38,11 @@ class Hit:
     item: str | None = None
     metadata: MetaData | None = None
     severity: str | None = None
+    why: str | None = None
     fix: str | None = None
+    url: str | None = None
     place: Place | None = None
+    unknown_table: str | None = None
 
 
 @dataclass(frozen=True)
@@ -156,32 +161,43 @@ class Project:
 
     def relationships(self) -> Iterator[tuple[Mapper[Any], RelationshipProperty[Any]]]:
         """Every relationship once, at the mapper that has it first; none that failed."""
-        for mapper in self.mappers:
-            for prop in mapper.relationships:
-                if prop.parent is mapper:
-                    yield mapper, prop
+        return iter(self._relationships)
 
     def columns(self) -> Iterator[tuple[Table, Column[Any]]]:
         """Every column of every table."""
-        for table in self.tables:
-            for column in table.columns:
-                yield table, column
+        return iter(self._columns)
 
     def foreign_keys(self) -> Iterator[tuple[Table, ForeignKeyConstraint]]:
         """Every foreign key whose target is known, in a fixed order."""
-        for table in self.tables:
-            keys = sorted(
-                table.foreign_key_constraints,
-                # Two over the same columns come out of a set: by name, then by target.
-                key=lambda key: (
-                    list(key.column_keys),
-                    str(key.name or ""),
-                    [element.target_fullname for element in key.elements],
-                ),
-            )
-            for key in keys:
-                if all(resolved(element) is not None for element in key.elements):
-                    yield table, key
+        return iter(self._foreign_keys)
+
+    # Walked once: a score of rules asks for each.
+    @functools.cached_property
+    def _relationships(self) -> list[tuple[Mapper[Any], RelationshipProperty[Any]]]:
+        return [
+            (mapper, prop)
+            for mapper in self.mappers
+            for prop in mapper.relationships
+            if prop.parent is mapper
+        ]
+
+    @functools.cached_property
+    def _columns(self) -> list[tuple[Table, Column[Any]]]:
+        return [(table, column) for table in self.tables for column in table.columns]
+
+    @functools.cached_property
+    def _foreign_keys(self) -> list[tuple[Table, ForeignKeyConstraint]]:
+        def place(key: ForeignKeyConstraint) -> tuple[list[str], str, list[str]]:
+            # Two over the same columns come out of a set: by name, then by target.
+            targets = [element.target_fullname for element in key.elements]
+            return list(key.column_keys), str(key.name or ""), targets
+
+        return [
+            (table, key)
+            for table in self.tables
+            for key in sorted(table.foreign_key_constraints, key=place)
+            if all(resolved(element) is not None for element in key.elements)
+        ]
 
     @functools.cached_property
     def owners(self) -> dict[Table, Mapper[Any]]:

@@ -37,9 +37,10 @@ class Entry:
 class Excuses:
     """Tells whether a hit is excused, and remembers by what."""
 
-    def __init__(self, places: Places, entries: Iterable[Entry] = ()) -> None:
+    def __init__(self, places: Places, project: Project, entries: Iterable[Entry] = ()) -> None:
         """*entries* are those of the configuration."""
         self.places, self.entries = places, tuple(entries)
+        self._bearers = list(all_bearers(project))  # most projects have none
         self._used: set[tuple[int, str]] = set()
         self._seen: dict[bool, set[str]] = {}
 
@@ -49,7 +50,7 @@ class Excuses:
         if rule.name in ignored and place is not None:
             self.places.used.add((place.path, ignored[rule.name], rule.name))
             found = True
-        for item in bearers(hit):
+        for item in bearers(hit) if self._bearers else ():
             for name in told_by(item)[0]:
                 if rule.name in meaning(name):
                     self._used.add((id(item), name))
@@ -64,7 +65,7 @@ class Excuses:
 
     def unused(self, project: Project, whole: bool) -> Iterator[Ignore]:
         """What ``info`` and the configuration ignore; *whole*: the latter's own targets ran."""
-        yield from self._infos(project)
+        yield from self._infos()
         faults: set[str] = set()
         for entry in self.entries:
             found = self._entry(entry, project, whole)
@@ -72,10 +73,10 @@ class Excuses:
                 faults |= {found.where} if found.fault else set()  # a glob once, not for each rule
                 yield found
 
-    def _infos(self, project: Project) -> Iterator[Ignore]:
+    def _infos(self) -> Iterator[Ignore]:
         """Those of ``info``; of a mixin's columns, which are copied, one for all."""
         found: dict[object, Ignore] = {}
-        for item, hit in all_bearers(project):
+        for item, hit in self._bearers:
             names, fault = told_by(item)
             place = self.places.locate(replace(hit, item=item_name(item)))[0]
             used = {name for name in names if (id(item), name) in self._used}
@@ -91,6 +92,9 @@ class Excuses:
         if (id(entry), entry.name) in self._used:
             return None
         there = entry.matches(self._names(project, entry.of_table))
+        live = all(all_rules()[name].live for name in entry.rules)
+        if not there and live and not entry.rules <= project.asked:
+            return None  # it may speak of what only the database has
         exact = not set(entry.glob) & set("*?[")
         if not whole and not (exact and there):
             return None
@@ -120,10 +124,12 @@ def names_of(hit: Hit) -> tuple[set[str], set[str]]:
     """How the configuration may call the table and the attribute of *hit*."""
     table = table_of(hit)
     tables = {table.key, table.name} if table is not None else set[str]()
+    if hit.unknown_table:
+        tables |= {hit.unknown_table, hit.unknown_table.rpartition(".")[2]}
     owners = set(tables)
     if hit.mapper is not None:
         owners.add(hit.mapper.class_.__name__)
-    attributes = {name for name in (hit.attribute, hit.column) if name}
+    attributes = {name for name in (hit.attribute, hit.column, hit.item) if name}
     return tables, {f"{owner}.{name}" for owner in owners for name in attributes}
 
 
@@ -149,7 +155,8 @@ def told_by(item: Any) -> tuple[tuple[str, ...], str | None]:
 
 def info_of(item: Any) -> Mapping[Any, Any]:
     """The ``info`` of *item*, without making one for each of thousands of columns."""
-    found = vars(item).get("info") if hasattr(item, "__dict__") else None
+    own = getattr(item, "__dict__", None)
+    found = own.get("info") if own else None
     if found is None and hasattr(type(item), "__slots__"):  # a relationship keeps it there
         found = getattr(item, "info", None)
     return found if isinstance(found, Mapping) else {}
@@ -215,8 +222,9 @@ def all_hits(project: Project, of_tables: bool) -> Iterator[Hit]:
     if of_tables:
         yield from (Hit("", table=table) for table in project.tables)
         return
-    for table, column in project.columns():
-        yield Hit("", table=table, column=column.name)
+    for table in project.tables:
+        for item in (*table.columns, *table.indexes, *table.constraints):
+            yield Hit("", table=table, column=item.name and str(item.name))
     for mapper in project.mappers:
         for key in mapper.all_orm_descriptors.keys():  # noqa: SIM118 - it is no dictionary
             yield Hit("", mapper=mapper, attribute=key)

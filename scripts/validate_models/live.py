@@ -265,14 +265,15 @@ def paired(project: Project, catalog: Catalog, normal: Normal, live: Live) -> It
             continue
         name = stored(table.name)
         relation = catalog.find(table.schema, name)
+        hidden = catalog.hidden(table.schema, name)
+        # One with its schema is found although PostgreSQL refuses to read what belongs to it.
+        if hidden is not None and relation in (None, hidden):
+            raise TargetError(
+                f"received --database-url with a role that may not use the schema "
+                f"{hidden.schema}, where {name} is.\nexpected: a role that may read\n"
+                f"try: GRANT USAGE ON SCHEMA {hidden.schema} TO that role"
+            )
         if relation is None:
-            hidden = catalog.hidden(name)
-            if hidden is not None:
-                raise TargetError(
-                    f"received --database-url with a role that may not use the schema "
-                    f"{hidden.schema}, where {name} is.\nexpected: a role that may read\n"
-                    f"try: GRANT USAGE ON SCHEMA {hidden.schema} TO that role"
-                )
             owner = project.owners.get(table)
             message = f"the database has no table {table.key}"
             live.add("drift-table", Hit(message, mapper=owner, table=table))

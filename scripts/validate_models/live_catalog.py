@@ -79,6 +79,10 @@ SELECT i.indrelid::bigint AS relation, c.relname::text AS name, m.amname::text A
         JOIN pg_opclass AS o ON o.oid = u.number ORDER BY u.place
     ) AS classes,
     ARRAY(
+        SELECT o.opcname::text FROM unnest(i.indclass::oid[]) WITH ORDINALITY AS u (number, place)
+        JOIN pg_opclass AS o ON o.oid = u.number ORDER BY u.place
+    ) AS class_names,
+    ARRAY(
         SELECT CASE WHEN u.number <> a.attcollation THEN o.collname::text END
         FROM unnest(i.indcollation::oid[]) WITH ORDINALITY AS u (number, place)
         LEFT JOIN pg_attribute AS a ON a.attrelid = i.indrelid
@@ -172,7 +176,10 @@ class Constraint:
 
 @dataclass(frozen=True)
 class Index:
-    """An index; *columns* has None for an expression, and ends with what INCLUDE adds."""
+    """An index; *columns* has None for an expression, and ends with what INCLUDE adds.
+
+    *classes* has nothing for a type's default operator class; *class_names* names that, too.
+    """
 
     relation: int
     name: str
@@ -184,6 +191,7 @@ class Index:
     keys: list[str]
     columns: list[str | None]
     classes: list[str]
+    class_names: list[str]
     collations: list[str | None]
     options: list[int]
     constraint_kind: str | None
@@ -274,9 +282,13 @@ class Catalog:
                 return relation
         return None
 
-    def hidden(self, name: str) -> Relation | None:
+    def hidden(self, schema: str | None, name: str) -> Relation | None:
         """A relation of that name in a schema that this role may not use."""
-        found = (each for each in self.relations if each.name == name and not each.usable)
+        found = (
+            each
+            for each in self.relations
+            if each.name == name and not each.usable and schema in (None, each.schema)
+        )
         return next(found, None)
 
     def fill(self, relations: Iterable[Relation]) -> None:

@@ -18,6 +18,7 @@ from .live_normal import Normal
 
 Difference = tuple[str, Hit]
 SPECIAL_TIMES = ("now", "today", "tomorrow", "yesterday", "current")
+ADD_VALUE = "ALTER TYPE … ADD VALUE; of checked text, replace the CHECK."
 SERIALS = {"SERIAL": "integer", "BIGSERIAL": "bigint", "SMALLSERIAL": "smallint"}
 
 
@@ -61,7 +62,7 @@ class Pair:
         self._spelt |= dict(zip(new, found, strict=True))
         return [self._spelt[item] for item in given]
 
-    def at(self, column: Column[Any] | None, message: str, **more: Any) -> Hit:
+    def at(self, column: Column[Any] | None, message: str, /, **more: Any) -> Hit:
         """A hit at *column*, or at the table."""
         if column is not None:
             return self.project.at(column, message, **more)
@@ -132,10 +133,18 @@ def unknown_column(pair: Pair, found: catalog.Column) -> Hit:
             None,
             f"the database has a column {found.name}, NOT NULL and without a default: "
             "every INSERT of the models fails",
-            item=found.name,
-            severity="error",
+            column=found.name,
+            why="What the models do not name gets NULL, which the column refuses.",
+            fix=f"Map {found.name}, or give it a default or NULL until it is dropped.",
         )
-    return pair.at(None, f"the models lack the column {found.name}", item=found.name)
+    return pair.at(
+        None,
+        f"the models lack the column {found.name}",
+        column=found.name,
+        severity="info",
+        why="No statement of the models names it; a generated migration drops it with its data.",
+        fix=f"Map {found.name}, or drop it in a migration once nothing reads it.",
+    )
 
 
 Shared = list[tuple[Column[Any], catalog.Column]]
@@ -393,12 +402,21 @@ def compare_values(
     unknown = [value for value in theirs if value not in mine]
     parts = [f"the database lacks {told(lacking)}"] if lacking else []
     parts += [f"the models lack {told(unknown)}"] if unknown else []
-    if parts:
-        severity = None if lacking else "warning"
-        yield (
-            "drift-enum",
-            pair.at(column, f"{what}: {'; '.join(parts)}", severity=severity),
-        )
+    if not parts:
+        return
+    more: dict[str, Any] = {}
+    if not lacking:
+        more = {
+            "severity": "warning",
+            "why": "A row with such a value raises LookupError when it is loaded.",
+            "fix": f"Add {told(unknown)} to the Enum of the models; or change the rows that have "
+            "it, then make the type or the CHECK anew.",
+        }
+    elif unknown:
+        more = {
+            "fix": f"{ADD_VALUE} Add {told(unknown)} to the Enum of the models, or change the rows."
+        }
+    yield "drift-enum", pair.at(column, f"{what}: {'; '.join(parts)}", **more)
 
 
 def told(values: list[str]) -> str:

@@ -244,5 +244,9 @@ def unknown_tables(project: Project, found: catalog.Catalog) -> Iterator[Differe
             continue
         if (place, relation.name) in known or (relation.schema, relation.name) in known:
             continue
-        message = f"the models do not know the table {relation.name}"
-        yield "unknown-table", Hit(message, metadata=owner, item=relation.name)
+        name = f"{place}.{relation.name}" if place else relation.name
+        message = f"the models do not know the table {name}"
+        yield (
+            "unknown-table",
+            Hit(message, metadata=owner, item=relation.name, unknown_table=name),
+        )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import Column, Index, UniqueConstraint
@@ -13,6 +13,9 @@ from .core import option, plain_columns
 from .live_compare import Difference, Pair, compiled
 from .live_keys import has_sql, index_keys, index_name, listed, names
 from .live_normal import quoted
+
+UNKNOWN = "Every write keeps it up, and a generated migration drops it."
+UNKNOWN_UNIQUE = "It refuses rows that the models allow, and a generated migration drops it."
 
 
 @dataclass(frozen=True)
@@ -126,6 +129,17 @@ def database_shape(pair: Pair, index: catalog.Index) -> Shape | None:
     )
 
 
+def fitted(shape: Shape | None, found: catalog.Index) -> Shape | None:
+    """*shape* of the models as *found* has it: a type's default class, spelt out, is none."""
+    if shape is None or len(shape.classes) != len(found.classes):
+        return shape
+    classes = (
+        other if mine == full else mine
+        for mine, other, full in zip(shape.classes, found.classes, found.class_names, strict=True)
+    )
+    return replace(shape, classes=tuple(classes))
+
+
 def needed_columns(pair: Pair, index: Index) -> list[str]:
     """The columns that an index speaks of by themselves."""
     return names(item for item in index.columns if item.table is pair.table)
@@ -145,7 +159,7 @@ def compare_indexes(pair: Pair) -> Iterator[Difference]:
         if found is None:
             unmatched.append((index, name))
             continue
-        ours, theirs = model_shape(pair, index), database_shape(pair, found)
+        ours, theirs = fitted(model_shape(pair, index), found), database_shape(pair, found)
         if ours is None or theirs is None:
             if all(column in pair.relation.columns for column in needed_columns(pair, index)):
                 pair.unproved(f"the index {name}")
@@ -158,7 +172,17 @@ def compare_indexes(pair: Pair) -> Iterator[Difference]:
             first = next((pair.columns[c] for c in found.columns if c in pair.columns), None)
             message = f"the models do not know the index {found.name}"
             severity = None if found.is_unique else "info"
-            yield "drift-index", pair.at(first, message, item=found.name, severity=severity)
+            yield (
+                "drift-index",
+                pair.at(
+                    first,
+                    message,
+                    item=found.name,
+                    severity=severity,
+                    why=UNKNOWN_UNIQUE if found.is_unique else UNKNOWN,
+                    fix=f"Write that Index in the model, or DROP INDEX CONCURRENTLY {found.name}.",
+                ),
+            )
 
 
 def compare_unmatched(
@@ -169,11 +193,16 @@ def compare_unmatched(
         return
     ours = model_shape(pair, index)
     for other, found in left.items():
-        if ours is not None and database_shape(pair, found) == ours:
+        if ours is not None and database_shape(pair, found) == fitted(ours, found):
             del left[other]
             if name is not None:
                 message = f"{name} has another name in the database: {other}"
-                yield "drift-index", at(pair, index, name, message, severity="info")
+                fix = f"ALTER INDEX {other} RENAME TO {name}, or the database's name in the model."
+                why = "Queries do not mind; a migration that speaks of it by name fails."
+                yield (
+                    "drift-index",
+                    at(pair, index, name, message, severity="info", why=why, fix=fix),
+                )
             return
     plain = plain_columns(index)
     if index.unique and plain is not None:

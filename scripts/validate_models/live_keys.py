@@ -23,6 +23,8 @@ from .core import option, plain_columns, resolved
 from .live_compare import Difference, Pair, compare_values, compiled, dialect, real_type, stored
 
 ACTIONS = {"a": "NO ACTION", "r": "RESTRICT", "c": "CASCADE", "n": "SET NULL", "d": "SET DEFAULT"}
+NOT_VALID_FIRST = "in a migration: NOT VALID first, then VALIDATE CONSTRAINT."
+KEY_LACKING = "Rows may refer to what is gone, and a DELETE of the parent does not reach them."
 LITERAL = re.compile(r"'((?:[^']|'')*)'")
 
 
@@ -171,8 +173,11 @@ def compare_foreign_keys(pair: Pair) -> Iterator[Difference]:
             left = [each for each in left if set(each.columns) != set(columns)]
         elif not found:
             target = key.referred_table
-            message = f"the database has no foreign key {listed(columns)} to {target.name}"
-            yield "drift-foreign-key", pair.at(column_at(pair, columns), message, item=name_of(key))
+            name = name_of(key)
+            named = f" {name}:" if name else ""
+            message = f"the database has no foreign key{named} {listed(columns)} to {target.name}"
+            more = {"why": KEY_LACKING, "fix": f"ADD CONSTRAINT {NOT_VALID_FIRST}"}
+            yield "drift-foreign-key", pair.at(column_at(pair, columns), message, item=name, **more)
         else:
             yield from compare_actions(pair, key, found)
     for each in left:
@@ -180,7 +185,12 @@ def compare_foreign_keys(pair: Pair) -> Iterator[Difference]:
         message = (
             f"the models do not know the foreign key {each.name}: {listed(each.columns)} to {name}"
         )
-        yield "drift-foreign-key", pair.at(column_at(pair, each.columns), message, item=each.name)
+        more = {
+            "why": "The database refuses rows that the models allow; its ON DELETE acts unseen.",
+            "fix": f"Write the same ForeignKey in the model, or DROP CONSTRAINT {each.name}.",
+        }
+        first = column_at(pair, each.columns)
+        yield "drift-foreign-key", pair.at(first, message, item=each.name, **more)
 
 
 def is_same_key(
@@ -225,7 +235,7 @@ def compare_actions(
             return
         told.append("; ".join(parts))
     first = column_at(pair, found[0].columns)
-    yield "drift-foreign-key", pair.at(first, told[0], item=found[0].name)
+    yield "drift-foreign-key", pair.at(first, f"{found[0].name}: {told[0]}", item=found[0].name)
 
 
 # --- Checks ---------------------------------------------------------------------------------------
@@ -271,11 +281,20 @@ def compare_checks(pair: Pair) -> Iterator[Difference]:
         what = f"the check {name}" if name else f"the check {compiled(item.sqltext)}"
         yield (
             "drift-check",
-            pair.at(typed(item), f"the database lacks {what}", item=check_item(item)),
+            pair.at(
+                typed(item),
+                f"the database lacks {what}",
+                item=check_item(item),
+                fix=f"ADD CONSTRAINT {NOT_VALID_FIRST}",
+            ),
         )
     for each in left.values():
         message = f"the models do not know the check {each.name}: {each.expression}"
-        yield "drift-check", pair.at(column_at(pair, each.columns), message, item=each.name)
+        more = {
+            "why": "The database refuses rows that the models allow.",
+            "fix": f"Write the same CheckConstraint in the model, or DROP CONSTRAINT {each.name}.",
+        }
+        yield "drift-check", pair.at(column_at(pair, each.columns), message, item=each.name, **more)
 
 
 def all_constraints(table: Table) -> set[Constraint]:

@@ -54,18 +54,24 @@ def statements(body: list[ast.stmt]) -> Iterator[ast.stmt]:
             yield from statements(item.orelse)
 
 
-def target_of(item: ast.stmt, name: str) -> ast.AST | None:
-    """The node that names *name* where *item* defines it."""
-    if isinstance(item, ast.FunctionDef | ast.ClassDef) and item.name == name:
-        return item
-    targets = (
-        [item.target]
-        if isinstance(item, ast.AnnAssign)
-        else item.targets
-        if isinstance(item, ast.Assign)
-        else []
-    )
-    return next((node for node in targets if isinstance(node, ast.Name) and node.id == name), None)
+def definitions(node: ast.ClassDef) -> dict[str, tuple[ast.stmt, ast.AST]]:
+    """By name: the first statement of the class that defines it, and the node that names it."""
+    found: dict[str, tuple[ast.stmt, ast.AST]] = {}
+    for item in statements(node.body):
+        if isinstance(item, ast.FunctionDef | ast.ClassDef):
+            found.setdefault(item.name, (item, item))
+            continue
+        targets = (
+            [item.target]
+            if isinstance(item, ast.AnnAssign)
+            else item.targets
+            if isinstance(item, ast.Assign)
+            else []
+        )
+        for target in targets:
+            if isinstance(target, ast.Name):
+                found.setdefault(target.id, (item, target))
+    return found
 
 
 class Places:
@@ -77,6 +83,7 @@ class Places:
         self.used: set[tuple[Path, int, str]] = set()
         self.told: set[tuple[Path, int, str]] = set()  # those without a reason
         self._files: dict[str, Source | None] = {}
+        self._definitions: dict[ast.ClassDef, dict[str, tuple[ast.stmt, ast.AST]]] = {}
 
     def source(self, path: str | None) -> Source | None:
         """The file at *path*, parsed; None where there is no readable Python."""
@@ -105,10 +112,10 @@ class Places:
             if found is None:
                 continue
             source, node = found
-            for item in statements(node.body):
-                target = target_of(item, name)
-                if target is not None:
-                    return source, item, target
+            if node not in self._definitions:
+                self._definitions[node] = definitions(node)
+            if name in self._definitions[node]:
+                return source, *self._definitions[node][name]
         return None
 
     def text_of(self, mapper: Mapper[Any], name: str) -> str | None:
@@ -239,7 +246,7 @@ class Places:
                 around = [
                     mapper
                     for node, mapper in nodes
-                    if first_line(node) - 1 <= line <= (node.end_lineno or 0)
+                    if lead(source, first_line(node)) <= line <= (node.end_lineno or 0)
                 ]
                 if around or whole:
                     seen = self.used | self.told  # a missing reason is told with what it excuses
@@ -247,7 +254,7 @@ class Places:
                     place = Place(source.path, line, column, len(source.lines[line - 1]) + 1)
                     there = around[-1] if around else None
                     node = self.class_node(there.class_) if there else None
-                    near = name_near(node[1], line) if node else None
+                    near = name_near(source, node[1], line) if node else None
                     yield Ignore(place, names, there, frozenset(used), attribute=near)
 
 
@@ -276,10 +283,10 @@ def comments_of(source: Source) -> Iterator[tuple[int, int, tuple[str, ...]]]:
             yield token.start[0], token.start[1] + match.start() + 1, names
 
 
-def name_near(node: ast.ClassDef, line: int) -> str | None:
-    """The attribute that the class defines at *line*, or at the next one."""
+def name_near(source: Source, node: ast.ClassDef, line: int) -> str | None:
+    """The attribute that the class defines at *line*, or under the comment there."""
     for item in statements(node.body):
-        if first_line(item) - 1 <= line <= (item.end_lineno or 0):
+        if lead(source, first_line(item)) <= line <= (item.end_lineno or 0):
             targets = item.targets if isinstance(item, ast.Assign) else [item]
             named = getattr(targets[0], "target", targets[0])
             name = getattr(named, "id", getattr(named, "name", None))
@@ -305,6 +312,13 @@ def first_line(node: Any) -> int:
     return int(min([node.lineno, *lines]))
 
 
+def lead(source: Source, first: int) -> int:
+    """The first of the lines directly above *first* that are comments; *first* where none is."""
+    while first > 1 and source.lines[first - 2].lstrip().startswith("#"):
+        first -= 1
+    return first
+
+
 def place_of(source: Source, node: Any) -> Place:
     """The place of the name in *node*, or of its beginning."""
     line, column = node.lineno, node.col_offset
@@ -318,17 +332,16 @@ def place_of(source: Source, node: Any) -> Place:
 
 
 def ignored_rules(source: Source, first: int, last: int) -> tuple[dict[str, int], dict[str, int]]:
-    """The rules that a comment on these lines, or on the line above, ignores with a reason.
+    """The rules that a comment on these lines, or right above them, ignores with a reason.
 
     And those without one; each with the line of its comment.
     """
     found: dict[str, int] = {}
     bare: dict[str, int] = {}
-    for number in range(max(first - 1, 1), min(last, len(source.lines)) + 1):
+    for number in range(lead(source, first), min(last, len(source.lines)) + 1):
         line = source.lines[number - 1]
         match = IGNORE.search(line)
-        # The line above counts only where it is a comment and nothing else.
-        if match and (number >= first or line.lstrip().startswith("#")):
+        if match:
             names = {name.strip(): number for name in match[1].split(",")}
             if match[2].strip():
                 found |= names

@@ -6,7 +6,7 @@ import functools
 import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from textwrap import dedent, indent
 from typing import Any
@@ -28,17 +28,49 @@ def counts(findings: Iterable[Finding]) -> dict[str, int]:
     return {severity: found[severity] for severity in ("error", "warning", "info")}
 
 
-def render(name: str, findings: Sequence[Finding], shown: int, rules: dict[str, Rule]) -> str:
-    """*findings* in the format *name*; of the first three formats, *shown* of them."""
+def render(
+    name: str,
+    findings: Sequence[Finding],
+    shown: int,
+    rules: dict[str, Rule],
+    *,
+    below: int = 0,
+    problems: Sequence[str] = (),
+) -> str:
+    """*findings* in the format *name*, *shown* of them.
+
+    For programs: how many are *below* what is to be shown, and what could not be looked at.
+    """
     if name == "json":
-        return as_json(findings[:shown], findings)
+        return as_json(findings[:shown], findings, below, problems)
+    findings = told_apart(findings)
     if name == "sarif":
-        return as_sarif(findings[:shown], rules)
+        return as_sarif(findings[:shown], rules, problems)
     if name == "github":
         return "\n".join(map(as_github, findings[:shown]))
     if name == "concise":
         return "\n".join(map(str, findings[:shown]))
     return "\n\n".join(as_full(item) for item in findings[:shown])
+
+
+def told_apart(findings: Sequence[Finding]) -> list[Finding]:
+    """*findings*; those that a mixin gives to several models say whose they are."""
+
+    def text(item: Finding) -> tuple[Any, ...]:
+        return (item.path, item.line, item.column, item.rule, item.message)
+
+    times = Counter(map(text, findings))
+    return [
+        replace(item, message=f"{item.message} ({whose(item)})")
+        if times[text(item)] > 1 and whose(item)
+        else item
+        for item in findings
+    ]
+
+
+def whose(item: Finding) -> str:
+    """``Ticket.title``, or ``tickets.title``."""
+    return ".".join(filter(None, (item.model or item.table, item.attribute)))
 
 
 def as_full(item: Finding) -> str:
@@ -73,13 +105,28 @@ def coloured(text: str) -> str:
     return text
 
 
-def as_json(shown: Sequence[Finding], findings: Sequence[Finding]) -> str:
+def as_json(
+    shown: Sequence[Finding], findings: Sequence[Finding], below: int, problems: Sequence[str]
+) -> str:
     """The document whose shape ``version`` stands for."""
     plain = [
         {key: value for key, value in asdict(item).items() if key not in OPTIONAL} for item in shown
     ]
-    summary = {"total": len(findings), "shown": len(shown), **counts(findings)}
-    return json.dumps({"version": 1, "findings": plain, "summary": summary}, indent=2)
+    return document({"findings": plain}, len(shown), findings, below, problems)
+
+
+def document(
+    held: dict[str, Any],
+    shown: int,
+    findings: Sequence[Finding],
+    below: int,
+    problems: Sequence[str],
+) -> str:
+    """What is *held*, with the summary and what could not be looked at."""
+    numbers = {"total": len(findings), "shown": shown, "below_severity": below}
+    summary = {**numbers, **counts(findings)}
+    made = {"version": 1, **held, "summary": summary, "problems": list(problems)}
+    return json.dumps(made, indent=2)
 
 
 def as_github(item: Finding) -> str:
@@ -113,7 +160,7 @@ def in_repository(item: Finding) -> str:
     return item.file.relative_to(top).as_posix()
 
 
-def as_sarif(findings: Sequence[Finding], rules: dict[str, Rule]) -> str:
+def as_sarif(findings: Sequence[Finding], rules: dict[str, Rule], problems: Sequence[str]) -> str:
     """SARIF 2.1.0; findings that comments ignore are left out, since GitHub shows them anyway."""
     used = sorted({item.rule for item in findings})
     driver = {
@@ -122,7 +169,16 @@ def as_sarif(findings: Sequence[Finding], rules: dict[str, Rule]) -> str:
         "rules": [sarif_rule(rules[name]) for name in used],
     }
     results = [sarif_result(item, used.index(item.rule)) for item in findings]
-    run = {"tool": {"driver": driver}, "results": results, "columnKind": "unicodeCodePoints"}
+    told = [{"level": "error", "message": {"text": text}} for text in problems]
+    invocation: dict[str, Any] = {"executionSuccessful": not problems}
+    if told:
+        invocation["toolExecutionNotifications"] = told
+    run = {
+        "tool": {"driver": driver},
+        "invocations": [invocation],
+        "results": results,
+        "columnKind": "unicodeCodePoints",
+    }
     return json.dumps({"$schema": SCHEMA, "version": "2.1.0", "runs": [run]}, indent=2)
 
 
@@ -211,9 +267,12 @@ def listing(rules: Iterable[Rule], output_format: str) -> str:
     )
 
 
-def statistics(findings: Iterable[Finding]) -> str:
-    """How often each rule found something, the most frequent first."""
-    found = Counter(item.rule for item in findings)
-    return "\n".join(
-        f"{number:6}  {rule}" for rule, number in sorted(found.items(), key=lambda i: (-i[1], i[0]))
-    )
+def statistics(
+    name: str, findings: Sequence[Finding], below: int = 0, problems: Sequence[str] = ()
+) -> str:
+    """How often each rule found something, the most frequent first; as JSON, or a line each."""
+    counted = Counter(item.rule for item in findings)
+    found = sorted(counted.items(), key=lambda item: (-item[1], item[0]))
+    if name == "json":
+        return document({"statistics": dict(found)}, 0, findings, below, problems)
+    return "\n".join(f"{number:6}  {rule}" for rule, number in found)

@@ -227,6 +227,9 @@ class Loaded:
     root: Path
     modules: list[ModuleType] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
+    named: set[Any] = field(default_factory=set)  # mappers and tables
+    named_files: set[Path] = field(default_factory=set)
+    is_wide: bool = False  # something was named that holds all of it
 
 
 def load(targets: Iterable[str], recorder: Recorder, root: Path | None = None) -> Loaded:
@@ -267,6 +270,7 @@ def load_one(target: str, recorder: Recorder, loaded: Loaded, root: Path | None)
         )
     found = [module for module in modules if module is not None]
     loaded.modules += found
+    name_scope(target, path, found, loaded)
     if attribute and found:
         take(target, found[0], attribute, recorder)
     elif not attribute:
@@ -301,6 +305,21 @@ def existing(name: str) -> Path | None:
         return path if name and path.exists() else None
     except (OSError, ValueError, RuntimeError):  # too long, shut, a ring of links, a NUL
         return None
+
+
+def name_scope(target: str, path: Path | None, found: list[ModuleType], loaded: Loaded) -> None:
+    """Note what *target* names: a class, a table, one file; of anything else, all is judged."""
+    attribute = target.partition(":")[2] if found else ""
+    value = getattr(found[0], attribute, None) if attribute else None
+    file = path or Path(getattr(found[0], "__file__", None) or "__init__.py") if found else path
+    if isinstance(value, Table):
+        loaded.named.add(value)
+    elif isinstance(value, type) and isinstance(mapper := vars(value).get("__mapper__"), Mapper):
+        loaded.named |= {mapper, mapper.local_table}
+    elif attribute or file is None or file.is_dir() or file.name == "__init__.py":
+        loaded.is_wide = True
+    else:
+        loaded.named_files.add(file.resolve())
 
 
 def take(target: str, module: ModuleType, attribute: str, recorder: Recorder) -> None:

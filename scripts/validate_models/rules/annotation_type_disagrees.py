@@ -44,6 +44,8 @@ JUDGED = (
 
 def plain_type(kind: Any, cls: type) -> type | None:
     """The one type that *kind* means, None aside; None where it is none that we judge."""
+    if isinstance(kind, type):
+        return kind if kind in PLAIN or issubclass(kind, enum.Enum) else None
     if isinstance(kind, ForwardRef):
         kind = kind.__forward_arg__
     if isinstance(kind, str):
@@ -58,8 +60,6 @@ def plain_type(kind: Any, cls: type) -> type | None:
     if origin is Union or isinstance(kind, types.UnionType):
         parts = [part for part in get_args(kind) if part is not type(None)]
         return plain_type(parts[0], cls) if len(parts) == 1 else None
-    if isinstance(kind, type) and (kind in PLAIN or issubclass(kind, enum.Enum)):
-        return kind
     return None
 
 

@@ -11,7 +11,8 @@ RULE = Rule(
     family="database",
     title="A column that one side lacks",
     why="Every SELECT and INSERT of the ORM fails of a column that the database lacks; every "
-    "INSERT, of one that the models lack and that is NOT NULL without a default.",
+    "INSERT, of one that the models lack and that is NOT NULL without a default. Any other that "
+    "the models lack is info.",
     fix="Write the migration, or map the column. A column leaves the models first, then the "
     "database.",
     url=f"{POSTGRES}/ddl-alter.html",

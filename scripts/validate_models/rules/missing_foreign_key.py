@@ -26,12 +26,11 @@ def target_of(column: Column[object], tables: dict[str, Table]) -> Table | None:
 
 def check(project: Project) -> Iterator[Hit]:
     """Columns named after a table of their metadata and schema, in no foreign key."""
+    beside: dict[tuple[int, str | None], dict[str, Table]] = {}
     for table in project.tables:
-        tables = {
-            other.name.lower(): other
-            for other in project.tables
-            if other.metadata is table.metadata and other.schema == table.schema
-        }
+        beside.setdefault((id(table.metadata), table.schema), {})[table.name.lower()] = table
+    for table in project.tables:
+        tables = beside[id(table.metadata), table.schema]
         for column in table.columns:
             name = column.name.removesuffix("_id")
             if column.foreign_keys or column.primary_key or f"{name}_type" in table.columns:

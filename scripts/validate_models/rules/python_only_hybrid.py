@@ -71,7 +71,8 @@ RULE = Rule(
     title="A hybrid property that works on objects alone",
     why="On 2.1 every ORM bulk INSERT and UPDATE of the class asks all its hybrids at class level, "
     "and fails with this error, though the rows do not name it; a loop over a JSON or ARRAY column "
-    "never ends there. In a query it fails on 2.0 too.",
+    "never ends there. In a query it fails on 2.0 too. One that raises AttributeError is not told: "
+    "bulk statements pass over it, a query fails.",
     fix="A plain @property, or an expression for the class:\n"
     "    @is_long.inplace.expression\n    @classmethod\n"
     "    def _is_long_sql(cls) -> ColumnElement[bool]: ...",

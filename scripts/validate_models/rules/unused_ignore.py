@@ -13,8 +13,11 @@ def check(project: Project) -> Iterator[Hit]:
         faults = {"": ignore.fault} if ignore.fault and not ignore.rules else {}
         faults |= {name: text for name in ignore.rules if (text := fault_of(name, ignore, project))}
         for name, fault in faults.items():
+            of_glob = fault == ignore.fault and ignore.where.startswith("per-")
             yield Hit(
                 fault,
+                fix=GLOB_FIX if of_glob else None,
+                url=GLOBS if of_glob else None,
                 mapper=ignore.mapper,
                 table=ignore.table,
                 attribute=ignore.attribute,
@@ -45,6 +48,11 @@ def fault_of(name: str, ignore: Ignore, project: Project) -> str | None:
     return f"{name} is not ignored{where}: it finds nothing"
 
 
+GLOBS = "https://docs.python.org/3/library/fnmatch.html"
+GLOB_FIX = (
+    "Remove it, or write the glob as the models have the name: table, schema.table, "
+    "Model.attribute or table.column."
+)
 RULE = Rule(
     name="unused-ignore",
     severity="warning",

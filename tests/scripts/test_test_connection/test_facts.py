@@ -78,6 +78,12 @@ def test_a_plain_role_is_fine(run: Run, driver: str, primary: Cluster, database:
         owner.execute("GRANT SELECT ON ticket TO app")
         report = run(primary.url("app", database), "--driver", driver)
         assert check_of(report, "privileges")["level"] == "ok"
+        owner.execute("CREATE SCHEMA depot CREATE TABLE shelf (id int)")
+        owner.execute("GRANT USAGE ON SCHEMA depot TO app; GRANT SELECT ON depot.shelf TO app")
+        check = check_of(run(primary.url("app", database), "--driver", driver), "privileges")
+        seen = "may read 2 of 2 tables; schema public; not on the search_path: depot"
+        assert (check["level"], check["seen"]) == ("ok", seen)
+        assert check["fix"].endswith("ALTER ROLE … SET search_path = …")
 
 
 @pytest.mark.once
@@ -105,8 +111,16 @@ def test_extensions(run: Run, driver: str, primary: Cluster, database: str) -> N
     wanted = ("--require-extension", "pg_trgm", "--require-extension", "no_such")
     report = run(url, "--driver", driver, *wanted)
     assert report["code"] == 1
-    assert check_of(report, "extension pg_trgm")["fix"] == 'CREATE EXTENSION "pg_trgm"'
-    assert check_of(report, "extension no_such")["seen"] == "not on this server at all"
+    check = check_of(report, "extension pg_trgm")
+    assert "the server has it" in check["seen"]
+    who = "a role with CREATE on the database (it is trusted)"
+    assert check["fix"] == f'as {who}: CREATE EXTENSION "pg_trgm"'
+    check = check_of(report, "extension no_such")
+    assert check["seen"] == "not on this server: its files are not there"
+    check = check_of(
+        run(url, "--driver", driver, "--require-extension", "file_fdw"), "extension file_fdw"
+    )
+    assert check["fix"] == 'as a superuser: CREATE EXTENSION "file_fdw"'
 
 
 @pytest.fixture
@@ -181,6 +195,10 @@ def test_the_pools_do_not_fit(run: Run, driver: str, primary: Cluster) -> None:
     check = check_of(report, "connections")
     assert (report["code"], check["level"]) == (1, "failure")
     assert check["seen"].startswith("2 x (5 + 5) = 20 wanted of 17 (max_connections 20")
+    assert "assumed" not in check["seen"]
+    check = check_of(run(primary.url(), "--driver", driver, "--processes", "8"), "connections")
+    assert check["seen"].startswith("8 x (5 + 10) = 120 wanted of 17")
+    assert check["seen"].endswith("; assumed, since not given: pool_size 5, max_overflow 10")
 
 
 @pytest.mark.once

@@ -20,6 +20,7 @@ from tests.scripts.test_test_connection.conftest import Run
 from tests.scripts.test_test_connection.servers import PASSWORD, Cluster
 
 # isort: split
+from test_connection.api import look
 from test_connection.core import Failed, Secrets
 from test_connection.protocol import prepared
 from test_connection.settings import Settings, password_in, resolve
@@ -82,8 +83,15 @@ def test_urls(url: str, expected: tuple[str, str | None, list[tuple[str, int]], 
         ("postgresql://u@h:99999/d", "the port 99999"),
         ("postgresql://u@a:1,b:2/d", "several hosts as libpq does"),
         ("postgresql+pg8000://u@h/d", "psycopg, psycopg2, asyncpg"),
+        ("postgresql+pg8000://u@h/d", "the driver 'pg8000' is not supported (the argument)"),
+        ("postgresql://u:p@ss@h/d", "an @ in the password was not percent-encoded (%40)"),
+        ("postgresql://u@h:1/d?port=x", "the port 'x' is no number from 1 to 65535"),
         ("postgresql://u@h/d?sslmode=full", "the modes are disable"),
         ("postgresql+asyncpg://u@h/d?ssl=true", "the modes are disable"),
+        ("postgresql+asyncpg://u@h/d?ssl=true", "ssl='true' is no mode of TLS"),
+        ("postgresql+asyncpg://u@h/d?ssl=true", "\n?ssl=require"),
+        ("postgresql+asyncpg://u@h/d?ssl=false", "\n?ssl=disable"),
+        ("postgresql+psycopg://u@h/d?ssl=true", "\n?sslmode=require"),
         ("postgresql://u@h/d?sslmode=require&sslmode=disable", "comes 2 times"),
         ("env:NO_SUCH_VARIABLE", "NO_SUCH_VARIABLE is empty or not set"),
         (None, "no URL, no DATABASE_URL"),
@@ -91,6 +99,25 @@ def test_urls(url: str, expected: tuple[str, str | None, list[tuple[str, int]], 
 )
 def test_urls_that_cannot_be_used(url: str | None, words: str) -> None:
     assert words in refused(url)
+
+
+def test_what_a_url_that_is_not_understood_is_called() -> None:
+    """The report begins with whence it came."""
+    given = {"DATABASE_URL": "postgres://u@h/d", "MINE": "nonsense"}
+    assert look("postgres://u@h/d", environ={}).target == "the URL (the argument)"
+    assert look(environ=given).target == "the URL (DATABASE_URL)"
+    assert look("env:MINE", environ=given).target == "the URL (MINE)"
+    assert look("env:GONE", environ=given).target == "no URL"
+    assert look(environ={"PGHOST": "h", "PGPORT": "x"}).target == "PG*"
+
+
+def test_one_line_for_a_url_that_a_driver_refuses() -> None:
+    """No "URL ok" above it."""
+    report = look("postgresql+asyncpg://u@h/d?sslmode=require", environ={})
+    assert report.failure is not None
+    assert report.steps == []
+    assert report.failure.causes == ("sslmode is libpq's name; asyncpg's is ssl",)
+    assert report.failure.commands == ("?ssl=require",)
 
 
 @pytest.mark.parametrize("raw", ["p/w", "p?w", "p#w", "p w", "p:w", "100%", "p%w"])

@@ -286,7 +286,7 @@ def test_whatever_create_all_can_make_has_no_finding(
 PLANTED = {
     "DROP TABLE import_checkpoints": ("drift-table", "import_checkpoints", None),
     "ALTER TABLE tags DROP COLUMN description": ("drift-column", "tags", "description"),
-    "ALTER TABLE tags ADD COLUMN rank integer": ("drift-column", "tags", None),
+    "ALTER TABLE tags ADD COLUMN rank integer": ("drift-column", "tags", "rank"),
     "ALTER TABLE users ALTER full_name TYPE varchar(200)": ("drift-type", "users", "full_name"),
     "ALTER TABLE comments ALTER content DROP NOT NULL": (
         *("drift-nullability", "comments", "content"),
