@@ -373,6 +373,6 @@ def distinct(findings: list[Finding]) -> list[Finding]:
         dict.fromkeys(findings), key=lambda item: (item.model or "", item.message, *place(item))
     ):
         number = seen[item.fingerprint] = seen.get(item.fingerprint, 0) + 1
-        mark = item.fingerprint if number == 1 else digest(f"{item.fingerprint}#{number}")
-        found.append(replace(item, fingerprint=mark))
+        mark = digest(f"{item.fingerprint}#{number}")
+        found.append(item if number == 1 else replace(item, fingerprint=mark))
     return sorted(found, key=place)

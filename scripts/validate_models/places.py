@@ -29,9 +29,11 @@ class Source:
     lines: list[str]
     tree: ast.Module
     classes: dict[str, ast.ClassDef] = field(default_factory=dict)
+    excuses: bool = False  # whether any comment may be one
 
     def __post_init__(self) -> None:
         """Index the classes, those within functions too."""
+        self.excuses = any(map(IGNORE.search, self.lines))
         self._index(self.tree, "")
 
     def _index(self, node: ast.AST, prefix: str) -> None:
@@ -338,6 +340,8 @@ def ignored_rules(source: Source, first: int, last: int) -> tuple[dict[str, int]
     """
     found: dict[str, int] = {}
     bare: dict[str, int] = {}
+    if not source.excuses:
+        return found, bare
     for number in range(lead(source, first), min(last, len(source.lines)) + 1):
         line = source.lines[number - 1]
         match = IGNORE.search(line)

@@ -53,6 +53,7 @@ def evaluate(text: str, cls: type) -> Any:
         return None
 
 
+@functools.lru_cache(maxsize=65_536)  # several rules ask for each
 def annotation_of(mapper: Mapper[Any], key: str) -> Annotation | None:
     """What the annotation of *key* says; None where there is none."""
     found = raw_annotation(mapper.class_, key)
