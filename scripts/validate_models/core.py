@@ -17,6 +17,9 @@ from sqlalchemy.orm import ColumnProperty, Mapper, RelationshipProperty
 SEVERITIES = ("info", "warning", "error")
 DOCS = "https://docs.sqlalchemy.org/en/21"
 POSTGRES = "https://www.postgresql.org/docs/18"
+# What compiling raises for a type or an expression that has no SQL on PostgreSQL: SQLAlchemy's own,
+# and whatever the user's type may.
+NO_SQL = (SQLAlchemyError, NotImplementedError, AttributeError, TypeError)
 EMPTY = (str, tuple, list, dict)
 
 
@@ -248,7 +251,7 @@ def dialect() -> Dialect:
 def _compiled(kind: Any) -> str:
     try:
         return str(kind.compile(dialect=dialect()))
-    except (SQLAlchemyError, NotImplementedError, AttributeError):
+    except NO_SQL:
         return ""
 
 

@@ -9,11 +9,10 @@ from typing import Any
 
 from sqlalchemy import Column, DefaultClause, Enum, Sequence, Table
 from sqlalchemy.engine import Dialect
-from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
 from . import live_catalog as catalog
-from .core import Hit, Project
+from .core import NO_SQL, Hit, Project
 from .live_normal import Normal
 
 Difference = tuple[str, Hit]
@@ -83,7 +82,7 @@ def type_ddl(column: Column[Any]) -> str | None:
     """The type as CREATE TABLE spells it; None where it has no SQL."""
     try:
         return str(column.type.compile(dialect=dialect()))
-    except (SQLAlchemyError, NotImplementedError, AttributeError, TypeError):
+    except NO_SQL:
         return None
 
 
@@ -101,7 +100,7 @@ def specification(column: Column[Any]) -> str:
     compiler = dialect().ddl_compiler(dialect(), None)  # type: ignore[arg-type]
     try:
         return str(compiler.get_column_specification(column))
-    except (SQLAlchemyError, NotImplementedError, AttributeError, TypeError):
+    except NO_SQL:
         return ""
 
 
@@ -343,7 +342,7 @@ def default_sql(column: Column[Any]) -> str | None:
     compiler = dialect().ddl_compiler(dialect(), None)  # type: ignore[arg-type]
     try:
         return compiler.get_column_default_string(column)
-    except (SQLAlchemyError, NotImplementedError, AttributeError, TypeError):
+    except NO_SQL:
         return None
 
 
@@ -360,7 +359,7 @@ def compiled(expression: Any) -> str | None:
         return str(
             compiler.sql_compiler.process(expression, include_table=False, literal_binds=True)
         )
-    except (SQLAlchemyError, NotImplementedError, AttributeError, TypeError):
+    except NO_SQL:
         return None
 
 

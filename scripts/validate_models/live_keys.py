@@ -19,7 +19,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.schema import CreateIndex
 
 from . import live_catalog as catalog
-from .core import option, plain_columns, resolved
+from .core import NO_SQL, option, plain_columns, resolved
 from .live_compare import Difference, Pair, compare_values, compiled, dialect, real_type, stored
 
 ACTIONS = {"a": "NO ACTION", "r": "RESTRICT", "c": "CASCADE", "n": "SET NULL", "d": "SET DEFAULT"}
@@ -408,6 +408,6 @@ def has_sql(index: Any) -> bool:
     """Whether CREATE INDEX can be written at all."""
     try:
         CreateIndex(index).compile(dialect=dialect())
-    except (SQLAlchemyError, NotImplementedError, AttributeError, TypeError):
+    except NO_SQL:
         return False
     return True
