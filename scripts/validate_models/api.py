@@ -324,7 +324,7 @@ def finding(rule: Rule, hit: Hit, excuses: Excuses, root: Path) -> Finding | Non
         url=hit.url or rule.url,
         end_column=place.end_column if place else None,
         frame=frame_line(places, place.path, place.line) if place else None,
-        file=resolved(place.path) if place else None,
+        file=real_path(place.path) if place else None,
     )
 
 
@@ -335,7 +335,7 @@ def frame_line(places: Places, path: Path, line: int) -> str | None:
 
 
 @functools.lru_cache(maxsize=16_384)
-def resolved(path: Path) -> Path:
+def real_path(path: Path) -> Path:
     """*path* from the root, without links."""
     return path.resolve()
 
@@ -343,7 +343,7 @@ def resolved(path: Path) -> Path:
 @functools.lru_cache(maxsize=16_384)
 def relative(path: Path, root: Path) -> str:
     """*path* seen from the project's root, with slashes; the whole path where it is elsewhere."""
-    path = path.resolve()
+    path = real_path(path)
     for base in (root.resolve(), Path.cwd()):
         if path.is_relative_to(base):
             return path.relative_to(base).as_posix()
