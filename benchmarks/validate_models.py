@@ -69,7 +69,7 @@ class Ticket{n}(Base):
 
     id: Mapped[int] = mapped_column(primary_key=True)
     parent_id: Mapped[int | None] = mapped_column(
-        ForeignKey("tickets_{before}.id", use_alter={ends_ring}), index={sound}
+        ForeignKey("tickets_{before}.id", use_alter={ends_ring}){index}
     )
     title: Mapped[str]
     status: Mapped[Status]
@@ -217,7 +217,7 @@ def write_models(package: Path, number: int) -> None:
                 before=n - 1 if n > first else last,
                 after=n + 1 if n < last else first,
                 ends_ring=n == first,
-                sound=n % 10 != 0,
+                index=", index=True" if n % 10 else "",
                 money="float" if n % 10 == 0 else "Decimal",
             )
             for n in range(first, last + 1)

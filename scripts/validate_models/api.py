@@ -15,7 +15,7 @@ from sqlalchemy.orm import Mapper
 from .core import SEVERITIES, Finding, Hit, Project, Rule, all_rules
 from .excuses import Entry, Excuses, table_of
 from .places import Places
-from .scope import Scope, scope_of
+from .scope import Scope, real_path, scope_of
 from .targets import (
     Loaded,
     Recorder,
@@ -29,7 +29,7 @@ from .targets import (
 )
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class Outcome:
     """Findings in the order of their places; what could not be proved; what was looked at."""
 
@@ -335,12 +335,6 @@ def frame_line(places: Places, path: Path, line: int) -> str | None:
 
 
 @functools.lru_cache(maxsize=16_384)
-def real_path(path: Path) -> Path:
-    """*path* from the root, without links."""
-    return path.resolve()
-
-
-@functools.lru_cache(maxsize=16_384)
 def relative(path: Path, root: Path) -> str:
     """*path* seen from the project's root, with slashes; the whole path where it is elsewhere."""
     path = real_path(path)
@@ -373,6 +367,7 @@ def distinct(findings: list[Finding]) -> list[Finding]:
         dict.fromkeys(findings), key=lambda item: (item.model or "", item.message, *place(item))
     ):
         number = seen[item.fingerprint] = seen.get(item.fingerprint, 0) + 1
-        mark = digest(f"{item.fingerprint}#{number}")
-        found.append(item if number == 1 else replace(item, fingerprint=mark))
+        if number > 1:
+            item = replace(item, fingerprint=digest(f"{item.fingerprint}#{number}"))  # noqa: PLW2901
+        found.append(item)
     return sorted(found, key=place)

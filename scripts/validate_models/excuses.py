@@ -15,6 +15,7 @@ from .core import Hit, Ignore, Place, Project, Rule, all_rules, label
 from .places import Places, mapped_property
 
 KEY = "validate-models"  # in the ``info`` of a column, a table, an index, a relationship …
+NOTHING: Mapping[Any, Any] = {}
 SHAPE = "{'validate-models': {'ignore': ['a-rule']}}"
 
 
@@ -155,11 +156,13 @@ def told_by(item: Any) -> tuple[tuple[str, ...], str | None]:
 
 def info_of(item: Any) -> Mapping[Any, Any]:
     """The ``info`` of *item*, without making one for each of thousands of columns."""
-    own = getattr(item, "__dict__", None)
-    found = own.get("info") if own else None
+    try:
+        found = item.__dict__.get("info")
+    except AttributeError:
+        found = None
     if found is None and hasattr(type(item), "__slots__"):  # a relationship keeps it there
         found = getattr(item, "info", None)
-    return found if isinstance(found, Mapping) else {}
+    return found if isinstance(found, Mapping) else NOTHING
 
 
 def bearers(hit: Hit) -> Iterator[Any]:
@@ -204,16 +207,18 @@ def all_bearers(project: Project) -> Iterator[tuple[Any, Hit]]:
             if KEY in info_of(item):
                 yield item, Hit("", mapper=project.owners.get(table), table=table)
         for column in table.columns:
-            for item in (column, *column.foreign_keys):
+            for item in (column, *column.foreign_keys) if column.foreign_keys else (column,):
                 if KEY in info_of(item):
                     yield item, project.at(column, "")
     for mapper in project.mappers:
         for key, descriptor in mapper.all_orm_descriptors.items():
             prop = mapped_property(mapper, key)
+            described = descriptor if prop is None else prop
+            if KEY not in info_of(described):
+                continue
             own = prop is None or prop.parent is mapper
             of_column = isinstance(prop, ColumnProperty) and KEY in info_of(prop.columns[0])
-            described = descriptor if prop is None else prop
-            if own and not of_column and KEY in info_of(described):
+            if own and not of_column:
                 yield described, Hit("", mapper=mapper, attribute=key)
 
 

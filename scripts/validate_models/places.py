@@ -18,10 +18,13 @@ from sqlalchemy.orm import Mapper
 from .core import Hit, Ignore, Place
 from .targets import is_library
 
+# What holds statements: of if, for, while, with, try, match.  And what holds none.
+BLOCKS = ("body", "orelse", "finalbody", "handlers", "cases")
+SIMPLE = (ast.Expr, ast.Assign, ast.AnnAssign, ast.Import, ast.ImportFrom)
 IGNORE = re.compile(r"#\s*validate-models:\s*ignore\[([\w\s,-]+)\]\s*(.*)$")
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class Source:
     """One file: its lines, and its classes by their qualified name."""
 
@@ -37,14 +40,15 @@ class Source:
         self._index(self.tree, "")
 
     def _index(self, node: ast.AST, prefix: str) -> None:
-        for child in ast.iter_child_nodes(node):
-            if isinstance(child, ast.ClassDef):
-                self.classes[prefix + child.name] = child
-                self._index(child, f"{prefix}{child.name}.")
-            elif isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef):
-                self._index(child, f"{prefix}{child.name}.<locals>.")
-            elif not isinstance(child, ast.expr):  # no class stands in an expression
-                self._index(child, prefix)
+        for block in BLOCKS:  # no class stands in an expression
+            for child in getattr(node, block, ()):
+                if isinstance(child, ast.ClassDef):
+                    self.classes[prefix + child.name] = child
+                    self._index(child, f"{prefix}{child.name}.")
+                elif isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef):
+                    self._index(child, f"{prefix}{child.name}.<locals>.")
+                elif not isinstance(child, SIMPLE):
+                    self._index(child, prefix)
 
 
 def statements(body: list[ast.stmt]) -> Iterator[ast.stmt]:
@@ -325,7 +329,8 @@ def place_of(source: Source, node: Any) -> Place:
     """The place of the name in *node*, or of its beginning."""
     line, column = node.lineno, node.col_offset
     text = source.lines[line - 1]
-    column = len(text.encode()[:column].decode(errors="ignore"))
+    if not text.isascii():  # the tree counts bytes
+        column = len(text.encode()[:column].decode(errors="ignore"))
     if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
         column = text.index(node.name, column) if node.name in text[column:] else column
         return Place(source.path, line, column + 1, column + 1 + len(node.name))

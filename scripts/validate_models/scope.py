@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,7 @@ from .targets import Loaded
 ALWAYS = {"broken-mapper"}  # what it leaves out may be what is asked for
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Scope:
     """The mappers, tables and files that are judged; of files, what holds their tables, too."""
 
@@ -46,7 +47,7 @@ def scope_of(
     all_mappers = [*project.mappers, *(mapper for mapper, _ in project.broken)]
     mappers = {mapper: file_of(mapper) for mapper in all_mappers}
     tables = {
-        table: Path(made_at[table][0]).resolve() if table in made_at else None
+        table: real_path(made_at[table][0]) if table in made_at else None
         for table in project.tables
     }
     own = {*mappers.values(), *tables.values()}
@@ -71,4 +72,10 @@ def scope_of(
 def file_of(mapper: Mapper[Any]) -> Path | None:
     """The file that defines the class."""
     path = getattr(sys.modules.get(mapper.class_.__module__), "__file__", None)
-    return Path(path).resolve() if path else None
+    return real_path(path) if path else None
+
+
+@functools.lru_cache(maxsize=4096)  # a file has many classes
+def real_path(path: str | Path) -> Path:
+    """*path* from the root, without links."""
+    return Path(path).resolve()

@@ -42,7 +42,7 @@ class TargetError(Exception):
     """A foreseeable failure: what was received, what was expected, what to try."""
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class Recorder:
     """Sees mappers and tables while they are made, and lets a broken mapper not hide the rest."""
 
@@ -220,7 +220,7 @@ def model_files(folder: Path) -> list[Path]:
 # --- Loading --------------------------------------------------------------------------------------
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class Loaded:
     """What was imported: the project's folder, the modules, and what could not be imported."""
 

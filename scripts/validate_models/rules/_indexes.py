@@ -37,6 +37,7 @@ def definition(index: Index) -> str:
     return text.partition(" ON ")[2] + (" UNIQUE" if index.unique else "")
 
 
+@functools.lru_cache(maxsize=65_536)
 def simple_columns(index: Index) -> list[Column[Any]] | None:
     """The columns of a B-tree over plain columns, all rows, no options; None for any other."""
     if not is_btree(index) or any(option(index, name) is not None for name in OPTIONS[1:]):

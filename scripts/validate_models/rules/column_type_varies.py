@@ -21,6 +21,8 @@ def check(project: Project) -> Iterator[Hit]:
             named.setdefault(column.name, []).append(column)
     for columns in named.values():
         families = Counter(family(sql_type(column)) for column in columns)
+        if len(families) == 1:
+            continue
         usual, _ = min(families.items(), key=lambda item: (-item[1], str(item[0])))
         model = next(column for column in columns if family(sql_type(column)) == usual)
         for column in columns:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 
 from ..core import POSTGRES, Hit, Project, Rule
@@ -12,7 +13,11 @@ def check(project: Project) -> Iterator[Hit]:
     """Indexes whose DDL differs by the name alone."""
     for table in project.tables:
         seen: dict[str, str] = {}
+        # Only one with as many columns as another may be the same.
+        lengths = Counter(len(index.expressions) for index in table.indexes)
         for index in indexes_of(table):
+            if lengths[len(index.expressions)] == 1:
+                continue
             text = definition(index)
             # One name twice is more than a waste, and duplicate-name tells of it.
             if text in seen and seen[text] != str(index.name):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 
 from ..core import POSTGRES, Hit, Project, Rule, resolved, sql_type
@@ -19,6 +20,7 @@ FAMILIES = {
 WIDTHS = {"SMALLINT": 2, "INTEGER": 4, "BIGINT": 8, "SERIAL": 4, "BIGSERIAL": 8}
 
 
+@functools.lru_cache(maxsize=4096)
 def family(kind: str) -> str | None:
     """The family of a type; None for what is not known well enough to judge."""
     word = kind.partition("(")[0].partition(" ")[0]
