@@ -8,14 +8,16 @@ every column that is left out.
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Sequence
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
+from functools import partial
 from itertools import islice
 from typing import Any, TypeAlias
 from uuid import UUID
 
-from sqlalchemy import Connection, Dialect, Table, inspect
+from sqlalchemy import JSON, Connection, Dialect, Table, inspect
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, ProgrammingError
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Session
@@ -23,6 +25,8 @@ from sqlalchemy.orm import Session
 from ..models import Base
 
 Row: TypeAlias = Sequence[object]
+Binder: TypeAlias = Callable[[Sequence[Any]], Iterable[Any]]
+"""From the values of a column to what the driver wants."""
 AT_ONCE = 200
 """Rows that are bound together."""
 # What a single write would raise; SQLSTATE, first two characters.
@@ -176,20 +180,33 @@ class Source:
         self.count += len(batch)
         if not self.binders or not batch:
             return batch
-        values: list[Iterable[Any]] = list(zip(*batch, strict=True))
+        values: list[Any] = list(zip(*batch, strict=True))
         for place, bind in self.binders:
-            values[place] = map(bind, values[place])
+            values[place] = bind(values[place])
         return zip(*values, strict=True)
 
 
-def binders(
-    table: Table, columns: Sequence[str], dialect: Dialect
-) -> Iterator[tuple[int, Callable[[Any], Any]]]:
+def binders(table: Table, columns: Sequence[str], dialect: Dialect) -> Iterator[tuple[int, Binder]]:
     """``(place, function)`` for each column whose values are not the driver's already."""
     for place, name in enumerate(columns):
-        bind = table.c[name].type.dialect_impl(dialect).bind_processor(dialect)
-        if bind is not None:
-            yield place, bind
+        kind = table.c[name].type.dialect_impl(dialect)
+        bind = kind.bind_processor(dialect)
+        if bind is not None and type(kind).bind_processor is JSON.bind_processor:
+            # What create_engine(json_serializer=) sets; it has no public name.
+            dumps = getattr(dialect, "_json_serializer", None) or json.dumps
+            yield place, partial(bound_json, bind, dumps)
+        elif bind is not None:
+            yield place, partial(map, bind)
+
+
+def bound_json(
+    bind: Callable[[Any], Any], dumps: Callable[[Any], Any], values: Sequence[Any]
+) -> Iterable[Any]:
+    """*values* as JSON.  Objects and lists need only *dumps*: *bind* asks each whether it is NULL.
+
+    That question is a tenth of all that COPY costs.
+    """
+    return map(dumps if {dict, list}.issuperset(map(type, values)) else bind, values)
 
 
 def as_raised_by_insert(error: Exception, statement: str) -> Exception:
