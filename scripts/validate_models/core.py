@@ -24,7 +24,7 @@ NO_SQL = (SQLAlchemyError, NotImplementedError, AttributeError, TypeError)
 EMPTY = (str, tuple, list, dict)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Hit:
     """One place where a rule found its fault; the engine finds the file and the line.
 
@@ -103,7 +103,7 @@ class Place:
     end_column: int = 1
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Ignore:
     """A comment that ignores *rules*: where, in which class, and which of them it ignored.
 
