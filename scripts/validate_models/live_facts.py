@@ -12,6 +12,7 @@ from . import live_catalog as catalog
 from .core import Hit, Project, option
 from .live_compare import Difference, Pair, base_name, compiled, type_ddl
 from .live_keys import column_at, index_keys, listed
+from .rules.unindexed_foreign_key import is_refused
 
 # What brings a type, an operator class or a function; asked only where the database lacks it.
 EXTENSIONS = {
@@ -193,15 +194,19 @@ def duplicates(pair: Pair, asked: frozenset[str]) -> Iterator[Difference]:
 
 def unindexed(pair: Pair, asked: frozenset[str]) -> Iterator[Difference]:
     """Foreign keys that no valid index begins with."""
-    mine = {frozenset(column.name for column in key.columns)
+    mine = {frozenset(column.name for column in key.columns): key.columns
             for key in pair.table.foreign_key_constraints}  # fmt: skip
     for item in pair.relation.constraints:
         columns = set(item.columns)
         if item.kind != "f" or any(begins(index, columns) for index in pair.relation.indexes):
             continue
-        by_models = frozenset(columns) in mine
+        written = mine.get(frozenset(columns))
         # One cause, one finding: an index that is missing or broken has its own.
-        if by_models and ("unindexed-foreign-key" in asked or planned(pair, columns)):
+        if written is not None and (
+            "unindexed-foreign-key" in asked
+            or planned(pair, columns)
+            or is_refused(pair.project, written)
+        ):
             continue
         message = f"no index begins with {listed(item.columns)} of the foreign key {item.name}"
         first = column_at(pair, item.columns)

@@ -22,7 +22,8 @@ RULE = Rule(
     why="json keeps the text: it has no = operator, so DISTINCT, GROUP BY and UNION over the "
     "column fail; it has no containment and no GIN index, and is parsed anew at each access.",
     fix="    from sqlalchemy.dialects.postgresql import JSONB\n"
-    "JSON().with_variant(JSONB(), 'postgresql') where another database is served too.",
+    "JSON().with_variant(JSONB(), 'postgresql') where another database is served too.\n"
+    "Keep json only where the order of an object's keys matters: jsonb does not keep it.",
     url=f"{POSTGRES}/datatype-json.html",
     check=check,
     bad="""

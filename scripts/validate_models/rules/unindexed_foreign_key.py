@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from sqlalchemy import Column, Table
 
 from ..core import POSTGRES, Hit, Project, Rule, column_names, option, unique_sets
 from ._indexes import keys_of
+
+REFUSED = re.compile(r"\bindex\s*=\s*False\b")
 
 
 def leading_columns(table: Table) -> Iterator[list[Column[Any]]]:
@@ -45,6 +47,18 @@ def is_not_null(where: str, name: str) -> bool:
     return re.fullmatch(pattern, where.strip(), re.I) is not None
 
 
+def is_refused(project: Project, columns: Iterable[Column[Any]]) -> bool:
+    """Whether the author wrote ``index=False`` at each of *columns*."""
+    for column in columns:
+        if column.index is not False:  # None, where nothing was said
+            return False
+        mapper, key = project.owner(column.table, column)
+        source = project.source_of(mapper, key) if mapper is not None and key else None
+        if source is not None and not REFUSED.search(source):
+            return False  # a layer above, as SQLModel, says it of every column
+    return True
+
+
 def check(project: Project) -> Iterator[Hit]:
     """Foreign keys whose columns are not the first of any index, in any order."""
     for table, key in project.foreign_keys():
@@ -53,6 +67,8 @@ def check(project: Project) -> Iterator[Hit]:
             continue
         if any(found <= columns for found in unique_sets(table)):
             continue  # a part of it finds one row
+        if is_refused(project, key.columns):
+            continue
         first = next(iter(key.columns))
         yield project.at(
             first,
@@ -69,7 +85,8 @@ RULE = Rule(
     why="PostgreSQL indexes the key that is referred to, not the column that refers. Each DELETE "
     "of a parent, and each join from it, reads the whole table of children.",
     fix="    mapped_column(ForeignKey('users.id'), index=True)\n"
-    "or an index that begins with the column.",
+    "or an index that begins with the column. Where none is wanted, index=False says so, and the "
+    "key is left alone.",
     url=f"{POSTGRES}/ddl-constraints.html#DDL-CONSTRAINTS-FK",
     check=check,
     bad="""
@@ -124,6 +141,14 @@ class Ticket(Base):
     assignee_id: Mapped[int | None] = mapped_column(ForeignKey("users.id"))
     creator_id: Mapped[int] = mapped_column(ForeignKey("users.id"))
     created_at: Mapped[datetime]
+    # There are five teams, and none is ever deleted.
+    team_id: Mapped[int] = mapped_column(ForeignKey("teams.id"), index=False)
+
+
+class Team(Base):
+    __tablename__ = "teams"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
 
 
 class Membership(Base):

@@ -416,6 +416,19 @@ class Ticket(Base):
 """
 
 
+@pytest.mark.parametrize("index", ["False", "None"])
+def test_an_index_that_the_model_refuses_is_not_missed(
+    index: str, reused: str, tmp_path: Path
+) -> None:
+    execute(reused, FRESH)
+    sample = all_rules()["live-unindexed-foreign-key"].bad
+    refused = sample.replace('"tickets.id")', f'"tickets.id"), index={index}')
+    assert refused != sample
+    with loaded(tmp_path, refused) as module:
+        create(reused, module.Base.metadata)
+        assert len(told(compared(reused, module.Base))) == (index == "None")
+
+
 def test_a_native_enumeration_is_told_once(empty: str, tmp_path: Path) -> None:
     with loaded(tmp_path, ENUMS) as module:
         create(empty, module.Base.metadata)

@@ -85,6 +85,37 @@ class Utc(TypeDecorator[datetime]):
         ('"owner_id", "created_at"', '"created_at", "owner_id"'),
         "unindexed-foreign-key",
     ),
+    "an index that is refused, where a helper refuses it by itself": (
+        USER
+        + """
+
+def link(target: str, index: bool = False) -> Any:
+    return mapped_column(ForeignKey(target), index=index)
+"""
+        + HEAD
+        + """    owner_id: Mapped[int] = link("users.id", index=False)
+""",
+        ('"users.id", index=False', '"users.id"'),
+        "unindexed-foreign-key",
+    ),
+    "an index that is refused for both columns of a key": (
+        """
+class Seat(Base):
+    __tablename__ = "seats"
+
+    row: Mapped[int] = mapped_column(primary_key=True)
+    number: Mapped[int] = mapped_column(primary_key=True)
+
+"""
+        + HEAD
+        + """    row: Mapped[int] = mapped_column(index=False)
+    number: Mapped[int] = mapped_column(index=False)
+
+    __table_args__ = (ForeignKeyConstraint(["row", "number"], ["seats.row", "seats.number"]),)
+""",
+        ("number: Mapped[int] = mapped_column(index=False)", "number: Mapped[int]"),
+        "unindexed-foreign-key",
+    ),
     "annotated types and a type map": (
         """
 Key = Annotated[int, mapped_column(Identity(), primary_key=True)]

@@ -18,6 +18,7 @@ from tests.scripts.test_validate_models.samples import SCRIPT
 from validate_models.core import SEVERITIES, all_rules
 
 SHARE = 0.95
+FIRST = ("prefect", "argilla-server", "aiida-core")  # the others came later, and are larger
 FIELDS = {
     "fingerprint",
     "rule",
@@ -73,7 +74,8 @@ def test_the_rules_are_still_there() -> None:
             assert rules[item["rule"]].default, item
 
 
-def test_at_least_95_of_100_are_right() -> None:
-    verdicts = [item["verdict"] for name in PROJECTS for item in judged(name)["findings"]]
-    assert len(verdicts) >= 400
+@pytest.mark.parametrize(("names", "least"), [(tuple(PROJECTS), 400), (FIRST, 140)])
+def test_at_least_95_of_100_are_right(names: tuple[str, ...], least: int) -> None:
+    verdicts = [item["verdict"] for name in names for item in judged(name)["findings"]]
+    assert len(verdicts) >= least
     assert verdicts.count("right") / len(verdicts) >= SHARE
