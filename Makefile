@@ -33,19 +33,21 @@ serve: setup ## Serve the desk over HTTP on a throw-away PostgreSQL
 bench: setup ## Measure the patterns beside the alternatives (make bench BENCH="--quick search")
 	@$(RUN) -m benchmarks $(BENCH)
 
-prove: setup ## The long forms: concurrent tests 50 times, 500 clients that leave, 5,000 requests
+prove: setup ## The long forms: concurrent tests 50 times, 500 clients that leave, 200,000 rows
 	@$(RUN) -m tools.prove
 	@$(RUN) -m tools.prove_service
+	@RECIPE_ROWS=200000 $(RUN) -m pytest -q tests/examples/test_migration_guide/test_recipes.py
 
 lint: setup ## Ruff, ShellCheck
 	@$(RUN) -m ruff check .
 	@$(RUN) -m ruff format --check .
-	@.venv/bin/shellcheck .ci/*
+	@.venv/bin/shellcheck .ci/* scripts/*.sh
 
 types: setup ## mypy --strict and pyright
 	@$(RUN) -m mypy
 	@$(RUN) -m mypy scripts/validate_models
 	@$(RUN) -m mypy scripts/test_connection
+	@$(RUN) -m mypy scripts/generate_migration
 	@for module in $(MODULES); do $(RUN) -m mypy "$$module" || exit 1; done
 	@$(RUN) -m pyright
 
@@ -60,9 +62,12 @@ check-pages: setup ## Fail where a generated part is not what the modules say
 	@$(RUN) -m tools.pages --check
 	@$(RUN) -m examples.er_diagram references/images/er-diagram.svg --check
 
-skill: setup ## Build the installable skill folder in build/ and validate it
+skill: setup ## Build the installable skill in build/, a folder and a zip, and validate it
 	@$(RUN) tools/build_skill.py build/sqlalchemy-orm-expert
 	@.venv/bin/agentskills validate build/sqlalchemy-orm-expert
+
+wheel: setup ## Build the wheel in dist/: the skill, and its scripts as commands
+	@$(RUN) -m hatchling build -t wheel -d dist
 
 site: setup ## Build the site into site/, strictly
 	@$(RUN) -m mkdocs build --quiet --strict

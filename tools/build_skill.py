@@ -1,17 +1,21 @@
-"""Build the installable skill folder: what an agent needs, without the marks of the generator.
+"""Build the installable skill: what an agent needs, without the marks of the generator.
 
-``python tools/build_skill.py build/sqlalchemy-orm-expert``
+``python tools/build_skill.py build/sqlalchemy-orm-expert`` makes the folder, and beside it the zip
+that some agents take, with the folder at its top.
 """
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import sys
+import zipfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-PARTS = ("SKILL.md", "EXAMPLES.md", "LICENSE", "references", "examples", "scripts")
+OLDEST = (1980, 1, 1, 0, 0, 0)  # that a zip can say
+PARTS = ("SKILL.md", "AGENTS.md", "EXAMPLES.md", "LICENSE", "references", "examples", "scripts")
 MARKS = re.compile(r"^<!-- \[\[\[.*?\]\]\] -->\n?", re.MULTILINE | re.DOTALL)
 
 
@@ -39,13 +43,29 @@ def build(target: Path) -> Path:
     return target
 
 
+def pack(folder: Path) -> Path:
+    """The zip beside *folder*: its top is a folder of that name; equal folders make equal files."""
+    target = folder.with_name(f"{folder.name}.zip")
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
+        for path in sorted(folder.rglob("*")):
+            if path.is_file():
+                name = (Path(folder.name) / path.relative_to(folder)).as_posix()
+                item = zipfile.ZipInfo(name, date_time=OLDEST)
+                # Who unpacks it must still be able to run the scripts.
+                item.external_attr = (0o755 if os.access(path, os.X_OK) else 0o644) << 16
+                archive.writestr(item, path.read_bytes(), zipfile.ZIP_DEFLATED)
+    return target
+
+
 def main(arguments: list[str]) -> int:
-    """Exit 0 with the folder made, 2 on a wrong call."""
+    """Exit 0 with the folder and the zip made, 2 on a wrong call."""
     if len(arguments) != 1:
         print("usage: build_skill.py FOLDER", file=sys.stderr)
         return 2
     try:
-        print(build(Path(arguments[0])))
+        folder = build(Path(arguments[0]))
+        print(folder)
+        print(pack(folder))
     except (OSError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

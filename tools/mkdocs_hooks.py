@@ -14,7 +14,7 @@ from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
 ROOT = Path(__file__).resolve().parent.parent
-ROOT_PAGES = ("README.md", "SKILL.md", "EXAMPLES.md")
+ROOT_PAGES = ("README.md", "SKILL.md", "AGENTS.md", "EXAMPLES.md")
 FOLDERS = ("examples", "scripts")
 MARKS = re.compile(r"^<!-- (\[\[\[|raises:|not run:).*?-->\n", re.MULTILINE)
 FRONTMATTER = re.compile(r"\A---\n.*?\n---\n", re.DOTALL)

@@ -15,6 +15,7 @@ import re
 import subprocess
 import sys
 import tempfile
+import tomllib
 import warnings
 from pathlib import Path
 from textwrap import dedent, indent, shorten
@@ -26,14 +27,16 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parent.parent
 LONGEST = 160  # of a message
 VARYING = re.compile(r"\d{4}-\d\d-\d\d [\d:.+]+|[0-9a-f]{8}-[0-9a-f-]{27}")  # times, UUIDs
+VERDICTS = ("proved", "corrected", "dropped", "later")  # of the checklists
 # What a sample has because it must, and a reader need not see.
 KEY = "    id: Mapped[int] = mapped_column(primary_key=True)\n"
 PLAIN = re.compile(rf"class \w+\(Base\):\n    __tablename__ = .*\n\n{re.escape(KEY.rstrip())}")
 
 
 def pages() -> list[Path]:
-    """Every page: the two of the root that agents load, and the references."""
-    return [ROOT / "SKILL.md", ROOT / "EXAMPLES.md", *sorted((ROOT / "references").glob("*.md"))]
+    """Every page: those of the root that agents load, and the references."""
+    root = [ROOT / name for name in ("SKILL.md", "AGENTS.md", "EXAMPLES.md")]
+    return [*root, *sorted((ROOT / "references").glob("*.md"))]
 
 
 def source_of(path: str, name: str) -> str:
@@ -173,6 +176,119 @@ def side_by_side() -> None:
         f"\n*One run of `python -m benchmarks.side_by_side`: SQLAlchemy {versions['sqlalchemy']}, "
         f"PostgreSQL {versions['postgresql']}.*"
     )
+
+
+def routes(text: str) -> dict[tuple[str, ...], list[str]]:
+    """The tables of the skill: for the pages that stand in one row, the tasks and the symptoms."""
+    found: dict[tuple[str, ...], list[str]] = {}
+    for title in ("Read by task", "Read by symptom"):
+        section = text.partition(f"\n## {title}\n")[2].partition("\n## ")[0]
+        for line in section.splitlines():
+            what, _, where = line.strip("| ").rpartition(" | ")
+            if links := tuple(re.findall(r"\]\(([^)#]+)[^)]*\)", where)):
+                found.setdefault(links, []).append(what)
+    return found
+
+
+def agents_index() -> None:
+    """Print the skill's tables a line a page: its tasks, then its symptoms.  For cog."""
+    for links, told in routes((ROOT / "SKILL.md").read_text()).items():
+        print(f"- {' '.join(links)}: {'; '.join(told)}")
+
+
+def recipe(slug: str, *names: str) -> None:
+    """Print one recipe: its text, its revisions with what they lock, the code of *names*.  For cog.
+
+    The locks are those that the recipe's test has measured.
+    """
+    path = f"examples/migration_guide/recipes/{slug}.py"
+    module = importlib.import_module(f"examples.migration_guide.recipes.{slug}")
+    title, _, text = (module.__doc__ or "").strip().partition("\n\n")
+    told = escaped(text.strip()).replace("``", "`")
+    print(f"## {title.rstrip('.')}\n\n{told}\n")
+    print("| Revision | Strongest lock | Held | Back |\n|---|---|---|---|")
+    found = proved("recipe_locks")[slug]
+    for step in module.STEPS:
+        name = step.upgrade.__name__
+        back = "none" if step.one_way else "yes" if step.downgrade else "–"
+        print(f"| `{name}` | {locks_told(found['steps'][name])} | {back} |")
+    for name, seen in found.get("naive", {}).items():
+        print(f"| *wrong:* `{name}` | {locks_told(seen)} | |")
+    print()
+    if names:
+        excerpt(path, *names)
+    else:
+        print(f"Code: [`{path}`](../{path}).")
+
+
+# In a page the modes are named as in SQL.
+ROW_EXCLUSIVE, UPDATE_EXCLUSIVE = "ROW EXCLUSIVE", "SHARE UPDATE EXCLUSIVE"
+WEAK = ("ACCESS SHARE", "ROW SHARE")
+
+
+def locks_told(seen: dict[str, Any]) -> str:
+    """Two cells: the strongest lock by table, and how long it is held."""
+    modes = {
+        table: re.sub(r"(?<=[a-z])(?=[A-Z])", " ", mode.removesuffix("Lock")).upper()
+        for table, mode in seen["locks"].items()
+    }
+    strong = {table: mode for table, mode in modes.items() if mode not in WEAK}
+    tables: dict[str, list[str]] = {}
+    for table, mode in strong.items():
+        tables.setdefault(mode, []).append(f"`{table}`")
+    locks = "; ".join(f"{mode} on {', '.join(names)}" for mode, names in tables.items())
+    read = ", ".join(f"`{table}`" for table in seen["read"])
+    anew = [scan for scan in seen.get("scans", ()) if scan.endswith("written anew")]
+    if seen.get("scans"):
+        did = "writes the table anew" if anew else "reads the table"
+        held = f"while it {did}: everybody waits"
+    elif seen.get("written"):
+        held = "rows: until the last one is changed"
+    elif seen.get("refused"):
+        held = f"a moment; then the old code gets {', '.join(seen['refused'])}"
+    elif read:
+        held = f"while it reads {read}; writers go on"
+    elif not strong:
+        held = ""
+    elif set(tables) == {ROW_EXCLUSIVE}:
+        held = "a batch"
+    elif set(tables) <= {ROW_EXCLUSIVE, UPDATE_EXCLUSIVE}:
+        held = "writers go on"
+    else:
+        held = "a moment"
+    return f"{locks or 'none'} | {held}"
+
+
+def checklist_data() -> dict[str, Any]:
+    """The lists of the published skills, and what became of each item."""
+    return tomllib.loads((ROOT / "tests" / "data" / "checklists.toml").read_text())
+
+
+def checklist_row(row: dict[str, Any]) -> str:
+    """One claim: a row of the table, its figures out of the benchmarks."""
+    figures = (
+        f"{case['ratio']:.3g}"
+        for suite, name in row.get("ratios", [])
+        for case in proved(suite)["cases"]
+        if case["case"] == name
+    )
+    proofs = (f"`{test.partition('::test_')[2]}`" for test in row.get("tests", []))
+    checks = (f"`{name}`" for name in row.get("rules", []))
+    cells = [f"[{row['do']}]({row['page']})", row["verdict"], row["why"].format(*figures)]
+    return (
+        f"| {' | '.join([*cells, ', '.join(proofs), ' '.join(checks), ' '.join(row['items'])])} |"
+    )
+
+
+def checklist() -> None:
+    """Print what became of the published lists: counts, and a row a claim.  For cog."""
+    data = checklist_data()
+    rows = data["row"]
+    counts = ((word, sum(row["verdict"] == word for row in rows)) for word in VERDICTS)
+    told = ", ".join(f"{number} {word}" for word, number in counts)
+    print(f"{sum(data['lists'].values())} items, {len(rows)} claims: {told}.\n")
+    print("| Claim | Verdict | What holds | Proof | Rule | From |\n|---|---|---|---|---|---|")
+    print("\n".join(map(checklist_row, rows)))
 
 
 @functools.cache

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from sqlalchemy import select, text
 from sqlalchemy.exc import MultipleResultsFound, NoResultFound
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Session
@@ -176,6 +177,24 @@ def test_upsert_refreshes_what_is_loaded(session: Session) -> None:
     assert checkpoint.position == "2"
     assert checkpoint.updated_at > LONG_AGO
     assert upsert_checkpoint(session, "mail", "1").position == "1"
+
+
+def test_a_value_is_bound_and_a_formatted_one_is_sql(session: Session) -> None:
+    saved(session, make_ticket(title="a"), make_ticket(title="b"))
+    typed = "x' OR 'a' = 'a"
+    titles = select(Ticket.title).order_by(Ticket.id)
+    assert session.scalars(titles.where(Ticket.title == typed)).all() == []
+    bound = text("title = :typed").bindparams(typed=typed)
+    assert session.scalars(titles.where(bound)).all() == []
+    formatted = text(f"title = '{typed}'")
+    assert session.scalars(titles.where(formatted)).all() == ["a", "b"], "every row is shown"
+
+
+def test_a_legacy_query_runs_beside_select(session: Session) -> None:
+    """Warnings are errors here: old code may move one query at a time."""
+    (ticket, _) = saved(session, make_ticket(title="a"), make_ticket(title="b"))
+    assert session.query(Ticket).filter(Ticket.title == "a").all() == [ticket]
+    assert session.scalars(select(Ticket).where(Ticket.title == "a")).all() == [ticket]
 
 
 def test_needing_attention(session: Session) -> None:

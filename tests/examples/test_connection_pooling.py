@@ -13,7 +13,7 @@ import threading
 import time
 import warnings
 import weakref
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -26,7 +26,7 @@ import sqlalchemy
 from asyncpg.exceptions import InternalClientError
 from hypothesis import given
 from hypothesis import strategies as st
-from sqlalchemy import Engine, NullPool, QueuePool, delete, func, make_url, select, text
+from sqlalchemy import URL, Engine, NullPool, QueuePool, delete, event, func, make_url, select, text
 from sqlalchemy.exc import (
     ArgumentError,
     DBAPIError,
@@ -311,6 +311,64 @@ def test_recycling_happens_at_checkout_alone(
         with engine.connect() as connection:
             assert connection.scalar(PID) != first
     engine.dispose()
+
+
+@pytest.fixture
+def rotated(real_commits: str) -> Iterator[tuple[URL, Callable[[str], None]]]:
+    """The URL of a role, without its password; and what gives the role another."""
+    url = make_url(real_commits)
+    role = str(url.database).replace("soe_", "soe_rotated_")
+    engine = create_sync_engine(real_commits)
+
+    def rotate(password: str) -> None:
+        with engine.begin() as connection:
+            connection.execute(text(f"ALTER ROLE {role} PASSWORD '{password}'"))
+
+    with engine.begin() as connection:
+        connection.execute(text(f"CREATE ROLE {role} LOGIN"))
+    yield url.set(username=role, password="none"), rotate
+    with engine.begin() as connection:
+        connection.execute(text(f"DROP ROLE {role}"))
+    engine.dispose()
+
+
+def test_a_rotated_password_is_for_new_connections(
+    rotated: tuple[URL, Callable[[str], None]], driver: SyncDriver
+) -> None:
+    url, rotate = rotated
+    engine = create_sync_engine(url, driver=driver, pool=ONE)
+    vault = {"password": "one"}
+    event.listen(engine, "do_connect", lambda *given: given[-1].update(vault))
+    rotate("one")
+    with engine.connect() as connection:
+        first = connection.scalar(PID)
+        rotate("two")
+        assert connection.scalar(PID) == first, "what is connected goes on"
+    with engine.connect() as connection:
+        assert connection.scalar(PID) == first, "pool_recycle would end it"
+    engine.dispose()
+    with pytest.raises(OperationalError, match="password authentication failed"):
+        engine.connect()
+    vault["password"] = "two"
+    with engine.connect() as connection:
+        assert connection.scalar(PID) != first
+    engine.dispose()
+
+
+@pytest.mark.asyncio
+async def test_a_rotated_password_under_asyncio(
+    rotated: tuple[URL, Callable[[str], None]], async_driver: AsyncDriver
+) -> None:
+    url, rotate = rotated
+    engine = create_asyncio_engine(url, driver=async_driver, pool=ONE)
+    vault = {"password": "one"}
+    event.listen(engine.sync_engine, "do_connect", lambda *given: given[-1].update(vault))
+    for password in ("one", "two"):
+        rotate(password)
+        vault["password"] = password
+        async with engine.connect() as connection:
+            assert await connection.scalar(select(func.current_user())) == url.username
+        await engine.dispose()
 
 
 def test_queue_pool_is_refused_by_asyncio(database_url: str, async_driver: AsyncDriver) -> None:

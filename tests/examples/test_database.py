@@ -8,8 +8,10 @@ from typing import Any, get_args
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sqlalchemy import URL, NullPool, make_url, select, text
+from sqlalchemy import URL, NullPool, create_engine, make_url, select, text
+from sqlalchemy.exc import InvalidRequestError, MissingGreenlet
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.orm import Session
 
 from examples.database import (
@@ -140,6 +142,17 @@ async def test_async_engines_connect(database_url: str, driver: AsyncDriver) -> 
         assert await connection.scalar(text("SHOW application_name")) == "desk"
         assert await connection.scalar(text("SHOW statement_timeout")) == "1min"
     await engine.dispose()
+
+
+@pytest.mark.filterwarnings("ignore:coroutine .* was never awaited")
+def test_an_engine_and_its_driver_are_of_one_kind(database_url: str) -> None:
+    """The models serve engines of both kinds; a driver serves those of its own."""
+    mixed = create_engine(normalize_url(database_url, "asyncpg"))
+    with pytest.raises(MissingGreenlet):
+        mixed.connect()
+    mixed.dispose()
+    with pytest.raises(InvalidRequestError, match="'psycopg2' is not async"):
+        create_async_engine(normalize_url(database_url, "psycopg2"))
 
 
 def test_the_pool_is_read_from_the_environment() -> None:

@@ -3,7 +3,20 @@
 from __future__ import annotations
 
 import pytest
-from sqlalchemy import Engine, func, select, text
+from sqlalchemy import (
+    Column,
+    Engine,
+    ForeignKey,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    create_engine,
+    func,
+    select,
+    text,
+)
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 from sqlalchemy.orm import Session
 
@@ -60,6 +73,35 @@ async def test_async_commits_survive_and_leave_nothing(async_engine: AsyncEngine
         assert await session.run_sync(organizations) == 1
     async with AsyncSession(async_engine) as session:
         assert await session.run_sync(organizations) == 0
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "INSERT INTO parcels (code) VALUES ('longer than five')",
+        "INSERT INTO parcels (weight) VALUES ('many')",
+        "INSERT INTO parcels (sent_from) VALUES (404)",
+        "SELECT code, count(*) FROM parcels",
+    ],
+)
+def test_sqlite_takes_what_postgresql_refuses(session: Session, statement: str) -> None:
+    metadata = MetaData()
+    Table(
+        "parcels",
+        metadata,
+        Column("id", Integer, primary_key=True),
+        Column("code", String(5)),
+        Column("weight", Integer),
+        Column("sent_from", ForeignKey("parcels.id")),
+    )
+    lite = create_engine("sqlite://")
+    with lite.begin() as connection:
+        metadata.create_all(connection)
+        connection.execute(text(statement))
+    lite.dispose()
+    metadata.create_all(session.connection())
+    with pytest.raises(DBAPIError):
+        session.execute(text(statement))
 
 
 def test_real_commits_are_a_database_of_their_own(real_commits: str, database_url: str) -> None:

@@ -35,16 +35,17 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Refuse the value first, move the rows that have it, then prove that none is left.
+    """Move the rows that have the value, refuse it, move what came between, prove that none is.
 
-    A waiting ticket becomes one in progress: the nearest that the older application knows.
+    The other way round nobody could change a waiting ticket meanwhile: a CHECK is asked at every
+    UPDATE, NOT VALID or not.  Such a ticket becomes one in progress: the nearest that the older
+    application knows.
     """
     with op.get_context().autocommit_block():
-        replace_checks(NARROW)
         op.execute("SET statement_timeout = 0")
-        for table, columns in CHECKS.items():
-            for column in columns:
-                move_rows(table, column)
+        move_all_rows()
+        replace_checks(NARROW)
+        move_all_rows()
         validate_checks()
         op.execute("RESET statement_timeout")
 
@@ -66,6 +67,13 @@ def validate_checks() -> None:
     for table, columns in CHECKS.items():
         for name in columns.values():
             op.execute(f"ALTER TABLE {table} VALIDATE CONSTRAINT {name}")
+
+
+def move_all_rows() -> None:
+    """Of both tables."""
+    for table, columns in CHECKS.items():
+        for column in columns:
+            move_rows(table, column)
 
 
 def move_rows(table: str, column: str) -> None:

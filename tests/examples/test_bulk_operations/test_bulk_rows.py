@@ -39,6 +39,7 @@ from sqlalchemy import (
     delete,
     func,
     insert,
+    inspect,
     select,
     text,
     update,
@@ -460,6 +461,23 @@ def test_an_insert_of_an_empty_list_inserts_a_row(session: Session) -> None:
     assert session.scalar(select(func.count()).select_from(table)) == 1
     assert insert_rows(session, Default, []) == 0  # type: ignore[arg-type]
     assert session.scalar(select(func.count()).select_from(table)) == 1
+
+
+def test_the_legacy_bulk_insert_sends_what_insert_sends(session: Session) -> None:
+    """``bulk_insert_mappings`` is no faster way, and it gives no ids back."""
+
+    def rows(prefix: str) -> list[dict[str, Any]]:
+        return [{"name": f"{prefix} {n}", "color": "#000000"} for n in range(50)]
+
+    with recorded_statements(session) as legacy:
+        session.bulk_insert_mappings(inspect(Tag), rows("legacy"))
+    with recorded_statements(session) as ours:
+        session.execute(insert(Tag), rows("ours"))
+    assert len(ours) == 1
+    assert legacy == ours
+    with assert_statements(session, exactly=1):
+        ids = session.scalars(insert(Tag).returning(Tag.id), rows("returned")).all()
+    assert len(set(ids)) == 50
 
 
 @scenario

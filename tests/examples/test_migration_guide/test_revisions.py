@@ -6,10 +6,12 @@ import shutil
 from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
+from typing import Any
 
+import psycopg
 import pytest
 from alembic import command
-from sqlalchemy import Engine, text
+from sqlalchemy import Connection, Engine, event, text
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -137,6 +139,29 @@ def test_the_new_status_is_usable_straight_away(empty: str) -> None:
             connection.rollback()
             with pytest.raises(IntegrityError, match="ck_tickets_ticket_status"):
                 connection.execute(waiting)
+
+
+def test_a_status_is_refused_when_no_ticket_has_it(empty: str) -> None:
+    """A CHECK is asked at every UPDATE: a ticket that still had it could not be changed."""
+    upgrade(empty, FIRST)
+    fill(empty, 1_500)  # a batch and a half
+    upgrade(empty, VALUE)
+    waiting = "SELECT count(*) FROM tickets WHERE status = 'waiting_on_customer'"
+    left: list[int] = []
+
+    def look(_connection: Connection, _cursor: Any, statement: str, *_: Any) -> None:
+        if statement.startswith("ALTER TABLE tickets DROP CONSTRAINT"):
+            with psycopg.connect(empty) as other:
+                left.extend(count for (count,) in other.execute(waiting))
+
+    with psycopg.connect(empty, autocommit=True) as desk:
+        desk.execute("UPDATE tickets SET status = 'waiting_on_customer', resolved_at = NULL")
+        event.listen(Engine, "before_cursor_execute", look)
+        try:
+            downgrade(empty, "91d3b5e6c0f4")
+        finally:
+            event.remove(Engine, "before_cursor_execute", look)
+    assert left == [0]
 
 
 def test_the_backfill_fills_every_row_and_can_be_repeated(empty: str) -> None:

@@ -1,0 +1,57 @@
+"""Where the user's own code raised something, and what that was."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import traceback
+from pathlib import Path
+
+from alembic.util import CommandError
+
+from .refusal import reason
+
+LIBRARY = (f"{Path(os.__file__).parent}{os.sep}", str(Path(__file__).parent))
+
+
+def place_of(error: BaseException) -> str:
+    """`` (models.py:12)``: the innermost line that is the user's; nothing where there is none."""
+    if isinstance(error, SyntaxError):
+        return f" ({os.path.normpath(error.filename or '')}:{error.lineno})"
+    own = [
+        frame
+        for frame in traceback.extract_tb(error.__traceback__)
+        if not frame.filename.startswith((*LIBRARY, "<"))
+        and not re.search(r"[/\\](site|dist)-packages[/\\]", frame.filename)
+    ]
+    # %(here)s/../src comes as it was written.
+    return f" ({os.path.normpath(own[-1].filename)}:{own[-1].lineno})" if own else ""
+
+
+def one_line(error: BaseException) -> str:
+    """What *error* says, without the passwords of URLs."""
+    return without_passwords(reason(error))
+
+
+def without_passwords(text: str) -> str:
+    """*text*; the password of each URL in it is three stars."""
+    return re.sub(r"(://[^:/@\s]*):[^\s]*@", r"\1:***@", text)
+
+
+def advice(error: BaseException) -> str:
+    """What most often mends an ``env.py``, or models, that failed by *error*."""
+    if isinstance(error, ModuleNotFoundError):
+        name = str(error.name or "").partition(".")[0]
+        return (
+            f"the project's own interpreter (this is {sys.executable}), or prepend_sys_path with "
+            f"the folder that holds {name}"
+        )
+    if isinstance(error, CommandError):
+        return "what it says; alembic history and alembic heads show the revisions"
+    if isinstance(error, SystemExit):
+        return "an env.py, or models, that do not end the program when they are imported"
+    if isinstance(error, KeyError) or "ValidationError" in type(error).__name__:
+        setting = error.args[0] if isinstance(error, KeyError) and error.args else "NAME"
+        return f"--set {setting}=VALUE, or --env-file .env, if that is a setting"
+    return "alembic current, which runs env.py too"

@@ -1,0 +1,30 @@
+"""What PostgreSQL or a revision says when it refuses, on one line."""
+
+from __future__ import annotations
+
+import re
+
+from sqlalchemy.exc import DBAPIError
+
+LONGEST = 400  # characters
+
+
+def reason(error: BaseException) -> str:
+    """The message with PostgreSQL's code, detail and hint; a Python error with its type."""
+    if not isinstance(error, DBAPIError) or error.orig is None:
+        said = one_line(str(error))
+        return f"{type(error).__name__}: {said}" if said else type(error).__name__
+    driver = error.orig
+    # psycopg2 calls it pgcode; SQLAlchemy's asyncpg has both.
+    code = getattr(driver, "sqlstate", None) or getattr(driver, "pgcode", None)
+    said = re.sub(r"^<class '[\w.]+'>: ", "", str(driver))
+    # Not the statement: its lines follow as LINE 1: … and a caret.
+    said = re.sub(r"\nLINE \d+: .*?\n *\^", "", said, flags=re.DOTALL)
+    said = one_line(said)
+    return f"{said} ({code})" if code else said
+
+
+def one_line(words: str) -> str:
+    """*words* without line ends, and not too long."""
+    joined = " ".join(words.split())
+    return joined if len(joined) <= LONGEST else f"{joined[: LONGEST - 1]}…"

@@ -1,0 +1,52 @@
+"""Changes planted into models: each gets a revision that goes up, down and up, and leaves nothing.
+
+The project is a foreign one: no naming convention, an ``env.py`` without any option, its database
+made by somebody else.
+"""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+from sqlalchemy.schema import CreateSchema
+
+from tests.scripts.test_generate_migration.observing import linted, named
+from tests.scripts.test_generate_migration.planted import CASES, Case
+from tests.scripts.test_generate_migration.planting import models, planted_project
+
+# isort: split
+from generate_migration.watch import Watch
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_round_trip(case: Case, tmp_path: Path, postgres_url: str) -> None:
+    """Up, nothing left to write; down, all as it was; and up again."""
+    driver = ("psycopg2", "psycopg")[len(case.name) % 2]
+    before, after = models(case.before), models(case.after)
+    with planted_project(tmp_path / "a project", postgres_url, driver) as project:
+        project.options = case.options
+        for schema in {table.schema for table in before.tables.values() if table.schema}:
+            project.execute(CreateSchema(schema))
+        project.create(before)
+        if case.rows:
+            project.execute(f"INSERT INTO tickets {case.rows} FROM generate_series(1, 50) AS n")
+        standing = project.lines()
+        source = project.generate(after)
+        ast.parse(source)
+        assert project.rules() == case.findings
+        for word in case.words:
+            assert word in source
+        [path] = (project.folder / "versions").glob("*.py")
+        watch = Watch({str(path): "0001"}, upgrade=True)
+        with watch.on():
+            project.upgrade(after)
+        assert set(named(linted(watch.statements, path))) == case.linted
+        there = project.lines()
+        assert there != standing
+        assert project.check(after) == []
+        project.downgrade(after)
+        assert project.lines() == standing
+        project.upgrade(after)
+        assert project.lines() == there
