@@ -289,12 +289,13 @@ def test_an_upsert_costs_less_than_two_copies() -> None:
 
 
 def test_all_rules_are_cheap_beside_the_import() -> None:
-    """The goal, a quarter, is not reached with 92 rules; the page prints what was."""
-    assert ratio("validate_models", "all rules", "import and configure") <= 0.3
+    assert ratio("validate_models", "all rules", "import and configure") <= 0.25
     twice = ratio("validate_models", "twice as many: all rules", "all rules")
     assert twice <= 2.5, "linear is 2, quadratic 4"
 
 
 def test_the_linter_starts_at_once() -> None:
-    """Beyond importing SQLAlchemy.  The goal, 50 ms, is not reached; the page prints what was."""
-    assert ratio("validate_models", "start: the linter's own", "start: import SQLAlchemy") <= 0.15
+    """In 50 ms beyond importing SQLAlchemy."""
+    document = json.loads((RESULTS / "validate_models.json").read_text())
+    medians = {case["case"]: case["median_s"] for case in document["cases"]}
+    assert medians["start: the linter's own"] <= 0.05

@@ -36,6 +36,7 @@ from .operations import (
 )
 from .probe import rewrites
 from .settings import Settings
+from .tables import referred
 from .values import stopgap
 
 Op = ops.MigrateOperation
@@ -321,8 +322,8 @@ class Arrangement:
         if place in {Place.SCHEMA, Place.TYPE, Place.NEW_INDEX, Place.DROP_TYPE, Place.DROP_SCHEMA}:
             return False
         if isinstance(op, ops.CreateTableOp):
-            keys = [fk.target_fullname for fk in op.to_table().foreign_keys]
-            return bool(keys)
+            targets = {referred(self.models.catalogue, item) for item in op.columns}
+            return bool(targets - self.created - {None})
         return place != Place.NEW_FOREIGN_KEY and not isinstance(op, CommentOp)
 
 
