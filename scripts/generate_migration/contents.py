@@ -8,10 +8,11 @@ from typing import TypeAlias
 from sqlalchemy import Connection, text
 
 from .filling.literals import identifier, sql
+from .filling.tables import USER_TABLES
 
 # Partitions are read through the table that they are parts of.
 TABLES = text(
-    """
+    f"""
     SELECT n.nspname::text AS schema, c.relname::text AS name, c.relkind = 'p' AS is_partitioned,
         ARRAY(
             SELECT a.attname::text FROM pg_attribute AS a
@@ -19,15 +20,7 @@ TABLES = text(
                 AND a.attgenerated <> 'v'
             ORDER BY a.attname
         ) AS columns
-    FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
-    WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition
-        AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
-        AND c.relname <> CAST(:version_table AS text)
-        AND NOT EXISTS (
-            SELECT FROM pg_depend AS e
-            WHERE e.classid = 'pg_class'::regclass AND e.objid = c.oid AND e.deptype = 'e'
-        )
-    ORDER BY n.nspname COLLATE "C", c.relname COLLATE "C"
+    {USER_TABLES}
     """
 )
 

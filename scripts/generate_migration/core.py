@@ -116,9 +116,12 @@ class Alembic(Protocol):
 
     def upgrade(self, url: URL, revision: str) -> Sequence[Statement]:
         """Upgrade the database at *url* to *revision*: the statements of the revisions."""
+        ...
 
     def downgrade(self, url: URL, revision: str) -> Sequence[Statement]:
         """Downgrade the database at *url* by the one *revision*, its head: to what was before."""
+        ...
 
     def differences(self, url: URL) -> Sequence[str]:
         """What autogenerate, with our comparisons, would still write for the models."""
+        ...

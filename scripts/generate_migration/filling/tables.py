@@ -11,14 +11,8 @@ from sqlalchemy import Connection, text
 
 from .literals import identifier
 
-TABLES = """
-SELECT c.oid::bigint AS oid, n.nspname::text AS schema, c.relname::text AS name,
-    c.relkind = 'p' AS is_partitioned,
-    -- PostgreSQL refuses ON CONFLICT beside rules and beside keys that are checked later.
-    NOT c.relhasrules AND NOT EXISTS (
-        SELECT FROM pg_constraint AS k
-        WHERE k.conrelid = c.oid AND k.contype IN ('p', 'u', 'x') AND k.condeferrable
-    ) AS takes_on_conflict
+# The tables of the project as ``c``: no partitions, nothing of an extension, not Alembic's own.
+USER_TABLES = """
 FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
 WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition
     AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
@@ -28,6 +22,16 @@ WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition
         WHERE e.classid = 'pg_class'::regclass AND e.objid = c.oid AND e.deptype = 'e'
     )
 ORDER BY n.nspname COLLATE "C", c.relname COLLATE "C"
+"""
+TABLES = f"""
+SELECT c.oid::bigint AS oid, n.nspname::text AS schema, c.relname::text AS name,
+    c.relkind = 'p' AS is_partitioned,
+    -- PostgreSQL refuses ON CONFLICT beside rules and beside keys that are checked later.
+    NOT c.relhasrules AND NOT EXISTS (
+        SELECT FROM pg_constraint AS k
+        WHERE k.conrelid = c.oid AND k.contype IN ('p', 'u', 'x') AND k.condeferrable
+    ) AS takes_on_conflict
+{USER_TABLES}
 """
 COLUMNS = """
 SELECT a.attrelid::bigint AS relation, a.attname::text AS name, a.atttypid::bigint AS type,

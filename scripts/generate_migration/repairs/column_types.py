@@ -23,11 +23,7 @@ def compare(models: Models, flat: Flat) -> Flat:
 
     Takes out of *flat* what Alembic believes to differ and does not.
     """
-    altered = {
-        (models.catalogue.key(op.schema, op.table_name), op.column_name): op
-        for op in flat
-        if isinstance(op, ops.AlterColumnOp) and op.modify_type is not None
-    }
+    altered = models.altered(flat, lambda op: op.modify_type is not None)
     found: Flat = []
     for table, standing in models.pairs:
         pairs = [

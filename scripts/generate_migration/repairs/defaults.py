@@ -20,11 +20,7 @@ def compare(models: Models, flat: Flat) -> tuple[Flat, list[Finding]]:
 
     Takes out of *flat* what Alembic believes to differ and does not.
     """
-    altered = {
-        (models.catalogue.key(op.schema, op.table_name), op.column_name): op
-        for op in flat
-        if isinstance(op, ops.AlterColumnOp) and op.modify_server_default is not False
-    }
+    altered = models.altered(flat, lambda op: op.modify_server_default is not False)
     found: Flat = []
     findings: list[Finding] = []
     for table, standing in models.pairs:

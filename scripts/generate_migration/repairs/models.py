@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
 from typing import Any
 
 from alembic.autogenerate.api import AutogenContext
+from alembic.operations import ops
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Column, Connection, MetaData, Table, inspect
 from sqlalchemy.dialects import postgresql
@@ -134,6 +135,16 @@ class Models:
                 and self._object(column, column.name, "column", found.key)
             ):
                 yield column, column.name
+
+    def altered(
+        self, flat: Iterable[ops.MigrateOperation], changes: Callable[[ops.AlterColumnOp], bool]
+    ) -> dict[tuple[Key, str], ops.AlterColumnOp]:
+        """By table and column: what Alembic alters in *flat*, where it *changes* what is asked."""
+        return {
+            (self.catalogue.key(op.schema, op.table_name), op.column_name): op
+            for op in flat
+            if isinstance(op, ops.AlterColumnOp) and changes(op)
+        }
 
     def reflected(self, key: Key) -> Table:
         """The table as SQLAlchemy reads it back."""
