@@ -63,6 +63,7 @@ def test_the_marks_of_the_generator_go_and_its_output_stays() -> None:
 def test_the_built_skill_holds_what_an_agent_needs(tmp_path: Path) -> None:
     skill = build(tmp_path / "sqlalchemy-orm-expert")
     assert sorted(path.name for path in skill.iterdir()) == [
+        "AGENTS.md",
         "EXAMPLES.md",
         "LICENSE",
         "SKILL.md",

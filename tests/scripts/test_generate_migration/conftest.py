@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from collections.abc import Iterator
@@ -40,6 +41,21 @@ def forgetful() -> Iterator[None]:
     for name in set(sys.modules) - modules:
         if name.partition(".")[0] in {"shop", "env_py"}:
             del sys.modules[name]
+
+
+@pytest.fixture(autouse=True)
+def loggers_as_before() -> Iterator[None]:
+    """The env.py that ``alembic init`` writes silences every logger that its file does not name."""
+    every = logging.root.manager.loggerDict.values()
+    named = [each for each in every if isinstance(each, logging.Logger)]
+    saved = [(each, each.disabled, each.level, each.propagate, each.handlers[:]) for each in named]
+    root = logging.root.level
+    yield
+    logging.root.setLevel(root)
+    for logger, disabled, level, propagate, handlers in saved:
+        logger.disabled, logger.propagate = disabled, propagate
+        logger.setLevel(level)
+        logger.handlers[:] = handlers
 
 
 @pytest.fixture
