@@ -76,8 +76,10 @@ def numbers(version: str) -> tuple[int, ...]:
 
 
 def refuse(text: str, exit_code: int) -> int:
-    """Say why the run ended."""
-    print(f"generate-migration: {text}", file=sys.stderr)
+    """Say why the run ended, without passwords."""
+    from .hiding import hidden
+
+    print(f"generate-migration: {hidden(text)}", file=sys.stderr)
     return exit_code
 
 

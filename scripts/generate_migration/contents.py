@@ -66,6 +66,15 @@ def lost(before: Contents, after: Contents) -> list[str]:
     ]
 
 
+def dropped(before: Contents, upgraded: Contents, after: Contents) -> list[str]:
+    """The tables with rows that the upgrade took away, and that came back without any."""
+    return [
+        name
+        for name, held in before.items()
+        if held.rows and name not in upgraded and name in after and not after[name].rows
+    ]
+
+
 def changed(before: Contents, after: Contents) -> list[str]:
     """The columns that came back with fewer values, or with others."""
     notes = []

@@ -9,6 +9,8 @@ from typing import Protocol
 
 from sqlalchemy import URL
 
+from .hiding import hidden
+
 FINE, FINDINGS, USAGE, NOT_READY = range(4)
 SEVERITIES = ("info", "warning", "error")
 POSTGRES = "https://www.postgresql.org/docs/18"
@@ -19,10 +21,10 @@ BLOCKS_WRITERS = ("ShareLock", "ShareRowExclusiveLock", "ExclusiveLock", "Access
 
 
 class Refused(Exception):
-    """Ends the run: what was received, what was expected, what to try."""
+    """Ends the run: what was received, what was expected, what to try; no password."""
 
     def __init__(self, message: str, exit_code: int = USAGE) -> None:
-        super().__init__(message)
+        super().__init__(hidden(message))
         self.exit_code = exit_code
 
 

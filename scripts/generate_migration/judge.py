@@ -15,12 +15,13 @@ from sqlalchemy import URL
 from . import lint, prove
 from .core import ALEMBIC, FINDINGS, FINE, NOT_READY, SEVERITIES, Finding, Proof, Refused, Statement
 from .fill import ROWS
+from .options import called
 from .places import advice, one_line, place_of
 from .project import Project, after, all_of, before, find, inside, names_in, require_one_head
 from .run import Generated, Request, Runner
 from .scratch import Scratch, own_url, scratch_server
 from .squawk import find_squawk
-from .state import changed, heads_in, require_at_head, require_committed
+from .state import changed, heads_in, require_at_head, require_committed, uncommitted
 
 MISSING = "missing-migration"
 ONE_TRANSACTION = (
@@ -50,6 +51,7 @@ class Outcome:
     revisions: tuple[Judged, ...] = ()
     missing: tuple[Finding, ...] = ()
     notes: tuple[str, ...] = ()
+    program: str = "generate-migration.sh"  # what to type for this, with its settings
 
     @property
     def findings(self) -> list[Finding]:
@@ -127,8 +129,9 @@ class Work:
             path,
             squawk=self.squawk,
             postgres_version=str(self.scratch.version),
-            more=[*more, *prove.findings(proof, path)],
+            more=prove.findings(proof, path, more),
             others=prove.RULES.values(),
+            rows=proof.rows,
         )
         return Judged(script.revision, path, statements, tuple(findings), proof)
 
@@ -178,7 +181,8 @@ def run(options: argparse.Namespace, start: Path) -> Outcome:
                 made = (dry_run if options.dry_run else generate)(work, url)
             if options.check and developers is not None:
                 look(work, url, developers)
-            if made.revisions and work.runner.one_transaction:
+            made = replace(made, program=called(options))
+            if len(made.revisions) > 1 and work.runner.one_transaction:
                 made = replace(made, notes=(*made.notes, ONE_TRANSACTION))
             return made
 
@@ -301,15 +305,28 @@ def judge_generated(work: Work, url: URL, made: Sequence[Generated]) -> list[Jud
 def moved(judged: Judged, folder: Path, source: str) -> Judged:
     """*judged* as if its file were in *folder*."""
     path = folder / judged.path.name
+
+    def there(words: str) -> str:
+        return words.replace(str(judged.path), str(path))
+
+    proof = judged.proof
+    if proof is not None:
+        steps = tuple(replace(each, seen=there(each.seen)) for each in proof.steps)
+        proof = replace(proof, steps=steps)
     return replace(
         judged,
         path=path,
         source=source,
         statements=tuple(replace(each, path=path) for each in judged.statements),
         findings=tuple(
-            replace(each, path=path) if each.path == judged.path else each
+            replace(
+                each,
+                path=path if each.path == judged.path else each.path,
+                message=there(each.message),
+            )
             for each in judged.findings
         ),
+        proof=proof,
     )
 
 
@@ -347,7 +364,22 @@ def check(work: Work, url: URL, chosen: Sequence[Script], notes: Sequence[str]) 
     else:
         work.at_head(url)
         missing = missing_migration(work, url)
+        judged, missing = told_once(judged, missing)
     return Outcome("check", runner.project.command, tuple(judged), tuple(missing), tuple(notes))
+
+
+def told_once(judged: list[Judged], missing: list[Finding]) -> tuple[list[Judged], list[Finding]]:
+    """What models and revisions differ in is the head's fault while it may still be changed.
+
+    Later it wants a revision of its own.
+    """
+    differ = prove.RULES[prove.MODELS]
+    if not judged or not missing or all(each.rule != differ for each in judged[-1].findings):
+        return judged, missing
+    if uncommitted([judged[-1].path]):
+        return judged, []
+    left = tuple(each for each in judged[-1].findings if each.rule != differ)
+    return [*judged[:-1], replace(judged[-1], findings=left)], missing
 
 
 def reach(work: Work, url: URL, revision: str) -> None:
@@ -384,7 +416,7 @@ def missing_migration(work: Work, url: URL) -> list[Finding]:
             "error",
             f"the models have what no revision makes: {len(lines)} of autogenerate's operations",
             "The code of this commit does not fit the database that its revisions make.",
-            'generate-migration.sh -m "what changed", and commit the revision',
+            'Generate it, -m "what changed", and commit the revision.',
             statement="\n".join(lines),
             url=f"{ALEMBIC}/autogenerate.html",
         )

@@ -10,7 +10,7 @@ import ast
 import io
 import re
 import tokenize
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,9 +21,7 @@ from .core import Finding, Statement
 OBSERVED = (
     locking.indexes,
     locking.rewrites,
-    locking.backfills,
     locking.scans,
-    locking.shared_transactions,
     locking.two_tables,
     locking.lock_timeouts,
     session.settings_left,
@@ -32,6 +30,7 @@ OBSERVED = (
     session.added_values,
     session.broken_builds,
 )
+BY_SHARE = (locking.backfills, locking.shared_transactions)  # of the rows that were there
 UNUSED = "unused-ignore"
 # What others say of the same thing with more in hand: the models, or an attempt to go back.
 TOLD_BETTER = {
@@ -89,14 +88,16 @@ def lint(
     postgres_version: str,
     more: Sequence[Finding] = (),
     others: Collection[str] = (),
+    rows: Mapping[str, int] = locking.NOT_COUNTED,
 ) -> list[Finding]:
     """What is wrong with the revision at *path*, which ran *statements*, up and down.
 
     *squawk* is the program's path, None where it is not wanted.  *more* are the findings of others
     about the same revision, which its comments may excuse as well; *others* are rules that may be
-    named there and are judged elsewhere.  Raises ``Refused`` where squawk fails.
+    named there and are judged elsewhere; *rows* are those of each table before the revision.
+    Raises ``Refused`` where squawk fails.
     """
-    found = [*source.findings(path, statements), *observed(statements)]
+    found = [*source.findings(path, statements), *observed(statements, rows)]
     if squawk is not None:
         found += linter.findings(
             statements, squawk, postgres_version=postgres_version, folder=path.parent
@@ -111,10 +112,15 @@ def lint(
     return excused(unique([*found, *more]), path, is_judged)
 
 
-def observed(statements: Sequence[Statement]) -> list[Finding]:
+def observed(
+    statements: Sequence[Statement], rows: Mapping[str, int] = locking.NOT_COUNTED
+) -> list[Finding]:
     """What the statements of one revision did, each direction for itself."""
     ways = [[each for each in statements if each.upgrade is up] for up in (True, False)]
-    return [finding for way in ways for rule in OBSERVED for finding in rule(way)]
+    return [
+        *(finding for way in ways for rule in OBSERVED for finding in rule(way)),
+        *(finding for way in ways for rule in BY_SHARE for finding in rule(way, rows)),
+    ]
 
 
 def unique(findings: Iterable[Finding]) -> list[Finding]:

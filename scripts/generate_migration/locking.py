@@ -6,12 +6,14 @@ Each rule takes the statements of one direction of one revision in their order, 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 
-from .advice import BATCHES, LOCK_TIMEOUT, SPLIT, index_name, recipe
+from .advice import BATCHES, LOCK_TIMEOUT, SPLIT, index_name, quoted, recipe
 from .core import Finding, Statement
 from .rules import (
     MANY,
+    SHARE,
     at,
     earlier,
     finding,
@@ -24,6 +26,8 @@ from .rules import (
     unseen,
 )
 from .sql import Table, begins, is_one_of, made, same, says, spoken, targets
+
+NOT_COUNTED: Mapping[str, int] = MappingProxyType({})
 
 
 def is_plain_index(sql: str) -> bool:
@@ -71,40 +75,49 @@ def rewrites(statements: Sequence[Statement]) -> Iterator[Finding]:
             )
 
 
-def backfills(statements: Sequence[Statement]) -> Iterator[Finding]:
-    """``blocking-backfill``: UPDATE or DELETE of many rows in one transaction."""
+def backfills(
+    statements: Sequence[Statement], rows: Mapping[str, int] = NOT_COUNTED
+) -> Iterator[Finding]:
+    """``blocking-backfill``: UPDATE or DELETE of many rows in one transaction.
+
+    *rows* are those of each table before the revision, where they were counted.
+    """
     new = made(statements)
     for statement in statements:
-        if not is_backfill(statement, statements, new):
+        if not is_backfill(statement, statements, new, rows):
             continue
         named = targets(statement.sql)
         table = ".".join(named[0]) if named else next(iter(statement.written), "a table")
-        rows = max(statement.written.values(), default=0)
-        counted = f"{rows} rows of {table}" if rows else f"all rows of {table}"
+        written = max(statement.written.values(), default=0)
+        counted = f"{written} rows of {table}" if written else f"all rows of {table}"
         held = [f"{spoken(mode)} on {other}" for other, mode in strong(earlier(statement)).items()]
         under = f", while {' and '.join(held)} {'are' if len(held) > 1 else 'is'} held"
         yield finding(
             "blocking-backfill",
             statement,
             f"{counted} are written in one transaction{under if held else ''}",
-            BATCHES.format(table=table),
+            BATCHES.format(table=quoted(*named[0]) if named else table),
         )
 
 
 def is_backfill(
-    statement: Statement, statements: Sequence[Statement], new: Iterable[Table]
+    statement: Statement,
+    statements: Sequence[Statement],
+    new: Iterable[Table],
+    rows: Mapping[str, int] = NOT_COUNTED,
 ) -> bool:
     """Whether *statement* changes many rows at once.  A batch by key, committed, does not."""
     sql = statement.sql
-    rows = max(statement.written.values(), default=0)
     if begins(sql, r"DO\b"):
-        return rows >= MANY and not re.search(r"\bCOMMIT\b", sql, re.IGNORECASE)
+        committed = re.search(r"\bCOMMIT\b", sql, re.IGNORECASE)
+        return writes_many(statement, rows) and not committed
     if not begins(sql, r"(UPDATE|DELETE|MERGE|WITH\b.*\b(UPDATE|DELETE))\b"):
         return False
-    if statement.transaction is None and not rows:  # not seen: without WHERE it is all of them
+    # Not seen: without WHERE it is all of them.
+    if statement.transaction is None and not statement.written:
         named = targets(sql)
         return bool(named) and not is_one_of(named[0], new) and not says(sql, r"\bWHERE\b")
-    if rows < MANY:
+    if not writes_many(statement, rows):
         return False
     alone = statement.transaction is None or not any(
         other is not statement
@@ -113,6 +126,18 @@ def is_backfill(
         for other in statements
     )
     return not (alone and is_batch(sql))
+
+
+def writes_many(statement: Statement, rows: Mapping[str, int]) -> bool:
+    """Whether it writes many rows, or much of a table: in yours that much is many.
+
+    A table has as many rows as were counted, or as the statement itself read.
+    """
+    for table, written in statement.written.items():
+        there = max(rows.get(table, 0), statement.scanned.get(table, 0))
+        if written >= MANY or (there >= MANY and written >= SHARE * there):
+            return True
+    return False
 
 
 def is_batch(sql: str) -> bool:
@@ -137,7 +162,9 @@ def scans(statements: Sequence[Statement]) -> Iterator[Finding]:
             yield finding("blocking-scan", statement, ", ".join(read_), recipe(statement.sql))
 
 
-def shared_transactions(statements: Sequence[Statement]) -> Iterator[Finding]:
+def shared_transactions(
+    statements: Sequence[Statement], rows: Mapping[str, int] = NOT_COUNTED
+) -> Iterator[Finding]:
     """``heavy-statements-share-a-transaction``: much work under the lock of an earlier statement.
 
     Of the table that is locked, any row counts; of others, many.
@@ -145,19 +172,19 @@ def shared_transactions(statements: Sequence[Statement]) -> Iterator[Finding]:
     new = made(statements)
     for statement in statements:
         held = strong(earlier(statement))
-        if not held or is_backfill(statement, statements, new) or statement.rewritten:
+        if not held or is_backfill(statement, statements, new, rows) or statement.rewritten:
             continue
         own = strong(statement.taken) if takes_strong(statement.sql) else {}
-        for table, rows in statement.scanned.items():
+        for table, seen in statement.scanned.items():
             if takes_strong(statement.sql) and table in strong(statement.held):
                 continue  # it would block alone as well, and blocking-scan says so
-            if not rows or (table not in held and rows < MANY) or table in own:
+            if not seen or (table not in held and seen < MANY) or table in own:
                 continue
             locked = table if table in held else next(iter(held))
             yield finding(
                 "heavy-statements-share-a-transaction",
                 statement,
-                f"{rows} rows of {table} are read while {spoken(held[locked])} on {locked}"
+                f"{seen} rows of {table} are read while {spoken(held[locked])} on {locked}"
                 f"{since(statement, locked, statements)} is held",
                 SPLIT,
             )

@@ -5,9 +5,13 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import sys
 from pathlib import Path
+from shlex import quote
+from typing import NoReturn
 
 from .core import FINDINGS, FINE, NOT_READY, SEVERITIES, USAGE, Refused
+from .hiding import hidden
 
 EXAMPLES = f"""\
 examples:
@@ -33,9 +37,17 @@ exit codes:
 """
 
 
+class Parser(argparse.ArgumentParser):
+    """One that repeats no password."""
+
+    def error(self, message: str) -> NoReturn:
+        """Exit with 2."""
+        super().error(hidden(message))
+
+
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    made = argparse.ArgumentParser(
+    made = Parser(
         prog="generate-migration.sh",
         description="From changed models to a migration that is safe to ship: written, repaired,\n"
         "linted, and proved on a scratch PostgreSQL.",
@@ -83,6 +95,34 @@ def parser() -> argparse.ArgumentParser:
     group.add_argument("--output-format", choices=formats, default="full")
     group.add_argument("--fail-on", choices=SEVERITIES, default="warning", help="default: warning")
     return made
+
+
+def called(options: argparse.Namespace) -> str:
+    """This program as it was called, with the settings that it was given; without their values
+    where those may be secret.
+    """
+    script = Path(sys.argv[0])
+    shell = script.with_suffix(".sh")
+    if script.name == "generate-migration.py" and shell.is_file():
+        near = os.path.relpath(shell)
+        words = ["sh", str(shell) if near.startswith("..") else near]
+    elif script.name.startswith("generate-migration"):
+        words = [script.name]
+    else:
+        words = ["generate-migration.sh"]
+    if options.config is not None:
+        words += ["-c", str(options.config)]
+    if options.name != "alembic":
+        words += ["-n", options.name]
+    if options.env_file is not None:
+        words += ["--env-file", str(options.env_file)]
+    if (options.scratch_url or "").startswith("env:"):
+        words += ["--scratch-url", options.scratch_url]
+    if options.no_squawk:
+        words += ["--no-squawk"]
+    secret = [f"--set {pair.partition('=')[0]}=…" for pair in options.set]
+    secret += [f"-x {pair.partition('=')[0]}=…" for pair in options.x]
+    return " ".join([*map(quote, words), *secret])
 
 
 def whole(value: str) -> int:

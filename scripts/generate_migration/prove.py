@@ -7,21 +7,24 @@ a statement waits for its lock behind somebody's long transaction.
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol, TypeVar
 
 from alembic.util import CommandError
 from sqlalchemy import URL, Connection
 
-from .contents import Contents, changed, contents_of, lost
+from .advice import ALWAYS, BY_ROWS, upgrade_fails
+from .contents import Contents, changed, contents_of, dropped, lost
 from .core import ALEMBIC, POSTGRES, Alembic, Finding, Proof, Refused, Statement, Step
 from .fill import ROWS, VERSION_TABLE, fill
 from .mend import mend
 from .places import place_of
 from .refusal import one_line, reason
+from .repairs.renames import drops
 from .schema import differences, excused, readable, schema_of
 from .scratch import with_connection
 
@@ -29,7 +32,7 @@ T = TypeVar("T")
 DECLARED = "declared irreversible"
 SHOWN = 10  # lines of one step in a finding's message
 ACCEPTED = "accepted by the revision"
-LOST, UNFILLED = "values lost", "tables without rows"
+LOST, UNFILLED, TABLE_GONE = "values lost", "tables without rows", ": its rows go with the table"
 # The steps in their order, and the rule that each breaks when it fails; the last are no steps.
 UPGRADE, MODELS, DOWNGRADE = "upgrade", "models", "downgrade"
 SCHEMA, ROWS_KEPT = "schema after the downgrade", "rows"
@@ -45,6 +48,7 @@ RULES = {
     DECLARED: "irreversible",
     LOST: "values-lost",
     UNFILLED: "not-proved",
+    TABLE_GONE: "drops-data",
 }
 
 
@@ -123,11 +127,13 @@ class Trial:
             for line, each in zip(readable(left), left, strict=True)
         ]
         is_clean = self.step(SCHEMA, named, notes)
+        meant = dropped(rows, upgraded_rows, back_rows)
+        others = {name: held for name, held in rows.items() if name not in meant}
         gone = [
-            *(f"{line} by the upgrade" for line in lost(rows, upgraded_rows)),
-            *(f"{line} by upgrade and downgrade" for line in lost(rows, back_rows)),
+            *(f"{line} by the upgrade" for line in lost(others, upgraded_rows)),
+            *(f"{line} by upgrade and downgrade" for line in lost(others, back_rows)),
         ]
-        notes = changed(rows, back_rows)
+        notes = [*(f"{name}{TABLE_GONE}" for name in meant), *changed(others, back_rows)]
         if RULES[LOST] in self.accepted:
             notes = [f"{line}, {ACCEPTED}" if line.endswith(LOST) else line for line in notes]
         self.step(ROWS_KEPT, without_repeats(gone), notes)
@@ -210,8 +216,8 @@ def without_rows(trial: Trial, databases: Databases, before: URL, *, is_head: bo
         empty = Trial(trial.alembic, url, trial.revision, trial.accepted, trial.version_table)
         works = empty.walk(is_head=is_head) if failed.passed else empty.upgrade(UPGRADE)
     if not works:
-        return [Step(failed.name, False, f"{failed.seen}\non empty tables too")]
-    said = f"{failed.seen}\nit runs on empty tables: the rows are in its way"
+        return [Step(failed.name, False, f"{failed.seen}\n{ALWAYS}")]
+    said = f"{failed.seen}\n{BY_ROWS}"
     if not failed.passed:
         return [Step(failed.name, False, said)]
     trial.statements = empty.statements
@@ -237,14 +243,11 @@ SEVERITY = {"values-lost": "info", "not-proved": "warning"}
 ADVICE = {
     "upgrade-fails": (
         "The revision stops in production as it stopped here, and every deployment with it.",
-        "Make it run on tables with rows: add a column with a server default or as NULL, fill it "
-        "in batches, and only then forbid NULL; clear what breaks a new constraint before it. The "
-        "rows are made up, and legal by the schema; where yours are never so: "
-        "# generate-migration: ignore[upgrade-fails] and the reason.",
+        "Mend the statement that the message names.",
     ),
     "models-differ": (
         "The head of the migrations is not the schema that the application expects.",
-        "Let autogenerate write what is missing, or correct the models.",
+        "Correct this revision, or delete it and generate anew; or correct the models.",
     ),
     "downgrade-fails": (
         "The way back is needed on the night when nobody has time to mend it.",
@@ -287,11 +290,48 @@ URLS = {
 FUNCTIONS = {"upgrade-fails": "upgrade", "models-differ": "upgrade", "upgrade-differs": "upgrade"}
 
 
-def findings(proof: Proof, path: Path) -> list[Finding]:
+def findings(proof: Proof, path: Path, known: Sequence[Finding] = ()) -> list[Finding]:
     """What *proof* found wrong with the revision at *path*, and what it could not show.
 
-    Their lines are those of ``upgrade`` and ``downgrade``, where a comment may excuse them.
+    Their lines are those that failed, else those of ``upgrade`` and ``downgrade``; that of a
+    dropped table is the statement's.  Those *known* come first, but for what is said twice.
     """
+    gone = [
+        line.removesuffix(TABLE_GONE)
+        for step in proof.steps
+        for line in step.seen.split("\n")
+        if step.name == ROWS_KEPT and line.endswith(TABLE_GONE)
+    ]
+    said_already = {
+        (RULES[TABLE_GONE], table_dropped(name).message)
+        for each in gone
+        for name in (each, each.removeprefix("public."))
+    }
+    return [
+        *(each for each in known if (each.rule, each.message) not in said_already),
+        *faults(proof, path),
+        *(
+            replace(table_dropped(each), path=path, revision=proof.revision, line=line)
+            for each in gone
+            for line in [line_of_drop(proof, each, path)]
+        ),
+    ]
+
+
+def table_dropped(name: str) -> Finding:
+    """The finding of a table that is dropped on purpose, as the repair words it."""
+    return drops(f"the table {name}", "the table")
+
+
+def line_of_drop(proof: Proof, table: str, path: Path) -> int | None:
+    """The line that drops *table*, else that of ``upgrade``."""
+    words = re.compile(rf"\bDROP\s+TABLE\b.*{re.escape(table.rpartition('.')[2])}", re.I | re.S)
+    lines = [each.line for each in proof.statements if words.search(each.sql)]
+    return next((line for line in lines if line is not None), beginnings(path).get("upgrade"))
+
+
+def faults(proof: Proof, path: Path) -> list[Finding]:
+    """What turned a step red, and what could not be tried."""
     said = [
         *((rule_of(step), step.seen) for step in proof.steps if not step.passed),
         *((RULES[LOST], lines) for step in proof.steps if (lines := lost_values(step))),
@@ -303,14 +343,21 @@ def findings(proof: Proof, path: Path) -> list[Finding]:
             rule,
             SEVERITY.get(rule, "error"),
             shown(seen),
-            *ADVICE[rule],
+            ADVICE[rule][0],
+            upgrade_fails(seen) if rule == RULES[UPGRADE] else ADVICE[rule][1],
             path=path,
-            line=places.get(FUNCTIONS.get(rule, "downgrade")),
+            line=line_said(seen, path) or places.get(FUNCTIONS.get(rule, "downgrade")),
             revision=proof.revision,
             url=URLS.get(rule, ""),
         )
         for rule, seen in said
     ]
+
+
+def line_said(seen: str, path: Path) -> int | None:
+    """The line of the file at *path* that the first line of *seen* names as its place."""
+    place = re.search(rf"{re.escape(path.name)}:(\d+)\)", seen.split("\n", maxsplit=1)[0])
+    return int(place[1]) if place else None
 
 
 def rule_of(step: Step) -> str:

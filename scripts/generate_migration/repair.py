@@ -14,6 +14,7 @@ from alembic.operations import ops
 from alembic.operations.ops import MigrationScript
 from alembic.runtime.migration import MigrationContext
 
+from .changes import in_words
 from .core import Finding
 from .repairs import checks, column_types, defaults, enums, names, renames, settings, tables
 from .repairs.arrange import Arrangement
@@ -99,4 +100,4 @@ def reversed_(flat: Flat) -> Flat:
 def described(op: ops.MigrateOperation) -> list[str]:
     """Lines for a person."""
     shown: Any = op.to_diff_tuple()
-    return [str(item) for item in (shown if isinstance(shown, list) else [shown])]
+    return [in_words(item) for item in (shown if isinstance(shown, list) else [shown])]

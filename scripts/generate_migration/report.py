@@ -9,10 +9,11 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from .core import FINE, SEVERITIES, Finding, Proof, Statement
-from .judge import Judged, Outcome
+from .judge import MISSING, Judged, Outcome
 
 WIDTH = 100
 LINES = 30  # of one statement
@@ -60,8 +61,7 @@ def full(outcome: Outcome, exit_code: int) -> Iterator[str]:
 
 def revision(mode: str, judged: Judged) -> Iterator[str]:
     """One revision."""
-    verb = {"generate": "wrote ", "dry-run": "would write "}.get(mode, "")
-    yield f"{verb}{place(judged.path)} ({judged.revision})"
+    yield f"{verb(mode)}{place(judged.path)} ({judged.revision})"
     if judged.source is not None:
         yield ""
         yield textwrap.indent(judged.source.rstrip(), "  ")
@@ -74,6 +74,11 @@ def revision(mode: str, judged: Judged) -> Iterator[str]:
     if judged.proof is not None:
         yield from proof(judged.proof)
     yield ""
+
+
+def verb(mode: str) -> str:
+    """What was done to the file of a revision."""
+    return {"generate": "wrote ", "dry-run": "would write "}.get(mode, "")
 
 
 def sql(statements: Sequence[Statement]) -> Iterator[str]:
@@ -115,7 +120,7 @@ def one(finding: Finding) -> Iterator[str]:
     if finding.path is not None:
         yield f"  --> {place(finding.path, finding.line)}"
     for word, text in (
-        ("sql", finding.statement),
+        ("sql" if finding.rule != MISSING else "missing", finding.statement),
         ("why", finding.why),
         ("fix", finding.fix),
         ("see", finding.url),
@@ -144,21 +149,24 @@ def proof(found: Proof) -> Iterator[str]:
 
 def to_do(outcome: Outcome, exit_code: int) -> Iterator[str]:
     """The next steps."""
-    files = " ".join(place(each.path) for each in outcome.revisions)
+    files = " ".join(quote(place(each.path)) for each in outcome.revisions)
     proofs = [each.proof for each in outcome.revisions if each.proof]
+    is_bad = exit_code != FINE and any(each.findings for each in outcome.revisions)
     if any(proof.unfilled for proof in proofs):
         yield "look at the tables that are not proved yourself: with rows of yours in a copy"
     if outcome.missing:
-        yield 'generate the missing revision: generate-migration.sh -m "what changed"'
+        yield f'generate the missing revision: {outcome.program} -m "what changed"'
     if outcome.mode == "dry-run" and outcome.revisions:
+        if is_bad:
+            yield "mend the models where a finding is about them; the rest, once it is written"
         yield "write it: the same without --dry-run"
     elif outcome.mode == "generate" and outcome.revisions:
         if exit_code != FINE:
             yield f"mend {files}, as the findings say"
-            yield "look again: generate-migration.sh --check"
+            yield f"look again: {outcome.program} --check"
         yield f"read it, then: git add {files}"
         yield f"{outcome.command} upgrade head"
-    elif outcome.mode == "check" and exit_code != FINE and outcome.findings:
+    elif is_bad:
         yield "mend what was found, or excuse it: # generate-migration: ignore[RULE] reason"
 
 
@@ -169,7 +177,7 @@ def concise(outcome: Outcome) -> Iterator[str]:
     """A line for each revision that was made and for each finding."""
     for each in outcome.revisions:
         if outcome.mode != "check":
-            yield f"{place(each.path)}: info: revision: {each.revision}"
+            yield f"{verb(outcome.mode)}{place(each.path)} ({each.revision})"
     for finding in outcome.findings:
         where = place(finding.path, finding.line) or "models"
         yield f"{where}: {finding.severity}: {finding.rule}: {first_line(finding.message)}"

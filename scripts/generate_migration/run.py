@@ -63,6 +63,8 @@ class Runner:
     one_transaction: bool = False  # env.py runs all revisions in one
     # Of each revision the statements of its first upgrade and its first downgrade.
     first_runs: dict[str, list[Statement]] = field(default_factory=dict)
+    # Those that failed half-way, and whether it was the upgrade.
+    _broken: set[tuple[str, bool]] = field(default_factory=set, init=False, repr=False)
     _scripts: ScriptDirectory | None = field(default=None, init=False, repr=False)
 
     def scripts(self) -> ScriptDirectory:
@@ -126,15 +128,26 @@ class Runner:
         try:
             with self.redirection.to(url), watch.on(), quiet():
                 work()
-        finally:
+        except BaseException:
             self._keep(watch.statements, upgrade)
+            self._broken.update((each.revision, upgrade) for each in watch.statements[-1:])
+            raise
+        self._keep(watch.statements, upgrade)
         if watch.version_table is not None:
             self.version_table, self.version_table_schema = watch.version_table
             self.one_transaction = watch.one_transaction
         return watch.statements
 
     def _keep(self, statements: Sequence[Statement], upgrade: bool) -> None:
-        """Remember what was seen for the first time, also of a revision that failed half-way."""
+        """Remember what was seen for the first time; of one that failed half-way, then the rest."""
+        whole = {each.revision for each in statements} & {
+            revision for revision, way in self._broken if way is upgrade
+        }
+        for revision in whole:
+            seen = self.first_runs.pop(revision, [])
+            mine = [each for each in statements if each.revision == revision]
+            self.first_runs[revision] = completed(seen, mine, upgrade)
+            self._broken.discard((revision, upgrade))
         known = {
             revision
             for revision, seen in self.first_runs.items()
@@ -187,6 +200,25 @@ class Runner:
         with self.redirection.to(url), environment, quiet():
             scripts.run_env()
         return made
+
+
+def completed(
+    seen: Sequence[Statement], whole: Sequence[Statement], upgrade: bool
+) -> list[Statement]:
+    """*seen* of one direction, which failed half-way, and what came after it in the *whole* run.
+
+    What was seen for the first time stays: there were rows to read.
+    """
+    mine = [each for each in seen if each.upgrade is upgrade]
+    others = [each for each in seen if each.upgrade is not upgrade]
+    last = mine[-1] if mine else None
+    lines = [each.line for each in whole]
+    if last is None or last.line not in lines:
+        return [*others, *whole]
+    # The one that failed has done nothing; the whole run tells what it would have done.
+    went = bool(last.taken or last.scanned or last.written)
+    rest = whole[lines.index(last.line) + went :]
+    return [*others, *(mine if went else mine[:-1]), *rest]
 
 
 def below(script: Script) -> str:

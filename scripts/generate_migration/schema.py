@@ -19,6 +19,8 @@ LONG, BEFORE = 300, 60  # characters
 NAME = r'(?:"(?:[^"]|"")+"|\w+)'
 TEXT = re.compile(r"'(?:[^']|'')*'::character varying")
 TEXTS = re.compile(rf"\(ARRAY\[({TEXT.pattern}(?:, {TEXT.pattern})*)\]\)::text\[\]")
+VALUE = r"E?'(?:[^']|'')*'"
+ENUM = re.compile(rf"(type (?:{NAME})\.(?:{NAME}): enum )((?:{VALUE}(?:, )?)*)", re.DOTALL)
 NOT_NULL = re.compile(rf"(table .*: constraint ){NAME}( NOT NULL .*)", re.DOTALL)
 
 
@@ -85,7 +87,8 @@ def excused(before: Sequence[str], after: Sequence[str]) -> tuple[list[str], lis
 
     A constraint that was validated stays so: PostgreSQL has no way back, and needs none.  The name
     of a NOT NULL constraint is PostgreSQL's own choice where nobody gave one (18 and up).  A list
-    of checked texts is spelled otherwise when it is made from what PostgreSQL prints of it.
+    of checked texts is spelled otherwise when it is made from what PostgreSQL prints of it.  A
+    value of an enumeration stays: there is no DROP VALUE, and one more is in nobody's way.
     """
     came, went = set(after) - set(before), set(before) - set(after)
     notes: list[str] = []
@@ -97,8 +100,23 @@ def excused(before: Sequence[str], after: Sequence[str]) -> tuple[list[str], lis
                 came.remove(other)
                 went.remove(line)
                 notes.append(f"{word}: {other}")
+    for line in sorted(went):
+        more = next((other for other in sorted(came) if only_added(line, other)), None)
+        if more is not None:
+            came.remove(more)
+            went.remove(line)
+            notes.append(f"more values than before: {more}")
     kept = set(before) & set(after)
     return differences(sorted(kept | went), sorted(kept | came)), notes
+
+
+def only_added(line: str, other: str) -> bool:
+    """Whether *other* is the enumeration of *line* with more values between the old ones."""
+    old, new = ENUM.fullmatch(line), ENUM.fullmatch(other)
+    if old is None or new is None or old[1] != new[1]:
+        return False
+    values = iter(re.findall(VALUE, new[2]))
+    return all(value in values for value in re.findall(VALUE, old[2]))
 
 
 def validated(line: str) -> str:

@@ -21,6 +21,7 @@ from sqlalchemy import URL, Connection, NullPool, create_engine, make_url, text
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 
 from .core import Refused
+from .hiding import STARS, hidden
 
 T = TypeVar("T")
 SCRIPT = Path(__file__).resolve().parent.parent / "start-postgres.py"
@@ -33,6 +34,7 @@ STEERING = re.compile(
     "|TARGETSESSIONATTRS|LOADBALANCEHOSTS|MINPROTOCOL|MAXPROTOCOL)"
 )
 PATTERN = "postgresql+psycopg://user:password@host:5432/database"
+ENCODE = "try: percent-encode, above all in the password, @ %40, / %2F, : %3A, % %25"
 
 
 @dataclass(frozen=True)
@@ -187,9 +189,11 @@ def own_url(given: str, name: str) -> URL:
         url = make_url(f"postgresql://{rest}")
     except (ArgumentError, ValueError):
         raise Refused(
-            f"received {name}, whose parts cannot be told apart\nexpected: {PATTERN}\n"
-            "try: percent-encode the password: @ %40, / %2F, : %3A, % %25"
+            f"received {name}, whose parts cannot be told apart\nexpected: {PATTERN}\n{ENCODE}"
         ) from None
+    if rest.count("@") > 1 or "@" in f"{url.host}{url.database}":
+        # Which @ ends the password nobody can tell; what stands behind the first would be shown.
+        raise Refused(f"received {name}, which has more than one @\nexpected: {PATTERN}\n{ENCODE}")
     drivers = installed()
     if not drivers:
         raise Refused(
@@ -214,7 +218,7 @@ def reason(error: BaseException, url: URL) -> str:
     """What the driver said, on one line and without the password."""
     inner = error.orig if isinstance(error, DBAPIError) and error.orig else error
     said = " ".join(str(inner).split()) or type(inner).__name__
-    return said.replace(url.password, "***") if url.password else said
+    return hidden(said.replace(url.password, STARS) if url.password else said)
 
 
 # --- Connections ----------------------------------------------------------------------------------

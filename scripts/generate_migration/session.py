@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
-from .advice import index_name, may_scan, recipe
+from .advice import index_name, may_scan, quoted, recipe
 from .core import Finding, Statement
 from .rules import at, finding, milliseconds, unseen
 from .sql import NAME, apart, bare, begins, excerpt, is_one_of, made, parts, targets
@@ -153,5 +153,6 @@ def broken_builds(statements: Sequence[Statement]) -> Iterator[Finding]:
                 "index-not-repeatable",
                 statement,
                 f"{name} is built without dropping what a broken build left",
-                f'op.execute("DROP INDEX CONCURRENTLY IF EXISTS {name}")  # right before',
+                f'op.execute("DROP INDEX CONCURRENTLY IF EXISTS '
+                f'{quoted(*named[0][:-1], name)}")  # right before',
             )

@@ -56,6 +56,15 @@ CREATES = {
     "create_primary_key", "create_exclude_constraint", "create_index",
 }  # fmt: skip
 DROPS = {"drop_constraint", "drop_index"}
+OWN = '"the name that it has"'
+NAMES = {
+    "create_unique_constraint": '"uq_tickets_slug"',
+    "create_foreign_key": '"fk_tickets_team_id_teams"',
+    "create_check_constraint": '"ck_tickets_status"',
+    "create_primary_key": '"pk_tickets"',
+    "create_exclude_constraint": '"ex_tickets_during"',
+    "create_index": '"ix_tickets_slug"',
+}
 # What the templates of Alembic write, and what says as little.
 TEMPLATE = re.compile(r"(revert|undo|downgrade)( \w+){0,3}\.?", re.IGNORECASE)
 CONCURRENT = re.compile(
@@ -135,7 +144,7 @@ def nameless(tree: ast.Module, statements: Sequence[Statement]) -> Iterator[Find
             "nameless-constraint",
             call,
             f"{name}(None, …): the {'constraint' if kind == 'constraint' else kind} has no name",
-            f'op.{name}("uq_tickets_slug", …)  # a name of your own, the same in both directions\n'
+            f"op.{name}({NAMES.get(name, OWN)}, …)  # the same name in both directions\n"
             "For good: MetaData(naming_convention={…}) in the models",
             "error" if name in DROPS else "",
         )

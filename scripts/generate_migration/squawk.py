@@ -19,7 +19,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from .advice import recipe
+from .advice import REQUIRED, recipe, required, text
 from .core import Finding, Refused, Statement
 from .rules import unseen
 from .sql import NAME, QUALIFIED, apart, bare, excerpt, is_one_of, made, parts, says, targets
@@ -32,12 +32,14 @@ SYNTAX = "syntax-error"
 TWO_RELEASES = """In two releases: first take it out of the models and the code, and deploy that.
 When no process of the old release runs, drop it, and say so on that line:
 op.drop_…(…)  # generate-migration: ignore[{rule}] not read since release …"""
-RENAME = """A release that runs knows the old name alone. Keep it, and rename in Python:
-channel: Mapped[str] = mapped_column("old_name")
-Or expand and contract: a new column, both written, the old rows filled, the old one dropped."""
-DEFAULT_FIRST = """column = sa.Column("…", …, server_default=sa.text("…"), nullable=False)
-op.add_column("…", column)
-# a constant default rewrites nothing; drop it in a later revision if the models have none"""
+RENAME = """A release that runs knows the old name alone.  {keep}
+Renamed all the same, every query of the release that still runs fails until it is gone. Without
+that: expand and contract (references/migration-recipes.md): the new one beside the old, both
+written, the old rows filled, the old one dropped."""
+KEEP_COLUMN = """Keep the column's name, and rename in Python alone:
+{new}: Mapped[…] = mapped_column({old})"""
+KEEP_TABLE = """Keep the table's name, and rename in Python alone:
+__tablename__ = {old}"""
 NO_COMMIT = """Leave BEGIN and COMMIT to Alembic; what must be committed by itself goes into
 with op.get_context().autocommit_block():
     op.execute("…")"""
@@ -46,7 +48,7 @@ NAMED = "Name every table to be emptied, without CASCADE."
 
 # What squawk says of text, and what holds for a revision as well: severity and recipe.
 SHOWN: Mapping[str, tuple[str, str]] = {
-    "adding-required-field": ("error", DEFAULT_FIRST),
+    "adding-required-field": ("error", REQUIRED),
     "ban-drop-column": ("warning", TWO_RELEASES),
     "ban-drop-database": ("error", ""),
     "ban-drop-extension": ("warning", TWO_RELEASES),
@@ -296,11 +298,26 @@ def judged(statement: Statement, said: Said, new: Sequence[tuple[str, ...]]) -> 
         return None if known else finding(statement, said, "warning", recipe(statement.sql))
     # What is new in squawk, or was asked for by .squawk.toml, is shown as it is.
     severity, fix = SHOWN.get(rule, ("warning", ""))
+    if fix is RENAME:
+        fix = RENAME.format(keep=kept(statement.sql))
+    elif fix is REQUIRED:
+        fix = required(statement.sql)
     return finding(statement, said, severity, fix or said.help)
 
 
+def kept(sql: str) -> str:
+    """How a column or a table keeps its name, in the words of the models."""
+    renamed = _RENAMED.match(bare(sql))
+    if renamed is None or not renamed["kind"].upper().endswith("TABLE"):
+        return "Leave it its name."
+    old, new = parts(renamed["old"] or renamed["table"])[-1], parts(renamed["new"])[-1]
+    form = KEEP_COLUMN if renamed["old"] else KEEP_TABLE
+    return form.format(new=new, old=text(old))
+
+
 _RENAMED = re.compile(
-    rf"ALTER\s+TABLE\s+(?:IF\s+EXISTS\s+)?(?:ONLY\s+)?(?P<table>{QUALIFIED})\s+RENAME\s+"
+    rf"(?P<kind>ALTER\s+(?:TABLE|TYPE))\s+(?:IF\s+EXISTS\s+)?(?:ONLY\s+)?(?P<table>{QUALIFIED})"
+    r"\s+RENAME\s+"
     rf"(?:(?:COLUMN\s+)?(?P<old>(?!TO\b){NAME})\s+)?TO\s+(?P<new>{NAME})",
     re.IGNORECASE,
 )
@@ -320,7 +337,8 @@ def keeps_name(statement: Statement, statements: Sequence[Statement]) -> bool:
     if any(parts(match["old"] or match["table"])[-1] == new for match in before):
         return True  # the other half of a swap
     given = (
-        rf"(\bRENAME\b.*\bTO|\bADD\s+COLUMN|^CREATE\b.*?\b(VIEW|TABLE))(\s+IF\s+NOT\s+EXISTS)?"
+        r"(\bRENAME\b.*\bTO|\bADD\s+COLUMN|^CREATE\b.*?\b(VIEW|TABLE|TYPE))"
+        r"(\s+IF\s+NOT\s+EXISTS)?"
         rf'\s+(?:{NAME}\s*\.\s*)?(?:{re.escape(old)}(?![\w$])|"{re.escape(old)}")'
     )
     return any(says(each.sql, given) for each in statements[index + 1 :])

@@ -43,6 +43,7 @@ SELECT pg_catalog.json_build_object(
             pg_catalog.concat(n.nspname, '.', c.relname),
             c.relkind,
             c.relfilenode::pg_catalog.int8,
+            pg_catalog.pg_stat_get_xact_numscans(c.oid),
             pg_catalog.pg_stat_get_xact_tuples_returned(c.oid),
             pg_catalog.pg_stat_get_xact_tuples_inserted(c.oid)
                 + pg_catalog.pg_stat_get_xact_tuples_updated(c.oid)
@@ -70,6 +71,7 @@ MAY_BE_WRAPPED = re.compile(
     r"|INSERT|UPDATE|DELETE|MERGE|TRUNCATE|REFRESH)\b",
     re.IGNORECASE,
 )
+OF_SCHEMA = re.compile(r"\s*(ALTER|CREATE|REINDEX|CLUSTER|REFRESH)\b", re.IGNORECASE)
 MAY_NOT = re.compile(r"\bCONCURRENTLY\b|;\s*\S|\bPROCEDURE\b", re.IGNORECASE)
 
 
@@ -80,6 +82,7 @@ class Relation:
     name: str
     kind: str
     file: int
+    scans: int
     scanned: int
     written: int
 
@@ -231,7 +234,7 @@ class Watch:
             statement_timeout=before.statement_timeout,
             held=locks(after.locks, relations) if inside else (),
             taken=locks(after.locks - before.locks, relations) if inside else (),
-            scanned=counted((r.name, a.scanned - b.scanned) for r, b, a in pairs if inside),
+            scanned=counted((r.name, rows_read(sql, b, a)) for r, b, a in pairs if inside),
             written=counted((r.name, a.written - b.written) for r, b, a in pairs if inside),
             rewritten=tuple(sorted(r.name for r, b, a in pairs if b.file != a.file)),
         )
@@ -253,6 +256,16 @@ def locks(found: frozenset[tuple[int, str]], relations: Mapping[int, Relation]) 
     """Those on *relations*, by name."""
     named = (Lock(relations[oid].name, mode) for oid, mode in found if oid in relations)
     return tuple(sorted(named, key=lambda lock: (lock.relation, lock.mode)))
+
+
+def rows_read(sql: str, before: Relation, after: Relation) -> int:
+    """The rows of a table that sequential scans read.
+
+    What changes a schema reads all of it once for itself and once for each index: that is the table
+    once.
+    """
+    rows, scans = after.scanned - before.scanned, after.scans - before.scans
+    return -(-rows // scans) if scans > 1 and OF_SCHEMA.match(sql) else rows
 
 
 def counted(pairs: Iterator[tuple[str, int]]) -> dict[str, int]:

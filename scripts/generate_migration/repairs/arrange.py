@@ -29,6 +29,7 @@ from .operations import (
     AutocommitOp,
     ChangeEnumOp,
     CommentOp,
+    NothingOp,
     Place,
     SqlOp,
     executed,
@@ -48,6 +49,7 @@ PLACES: dict[type[Op], Place] = {
 }
 LOCKING = "Short locks only."
 READING = "Outside a transaction: this reads whole tables, and blocks no writer."
+STAYS = "The new values of {name} stay: PostgreSQL has no DROP VALUE, and rows may hold them."
 AGAIN = "If the revision fails here, mend the cause and run it again."
 
 
@@ -118,7 +120,12 @@ class Arrangement:
         return [(op.rank, op)] if op.up else []
 
     def enum(self, op: ChangeEnumOp) -> Placed:
-        """Values come first; a type made anew is in the way of nothing then."""
+        """Values come first; a type made anew is in the way of nothing then.
+
+        The way back of values that were added is none: rows may hold them by then.
+        """
+        if not op.upgrade and op.reverse().adds_only:
+            return [(Place.DROP_TYPE, CommentOp(STAYS.format(name=op.name)))]
         again = Place.REBUILD if op.upgrade else Place.REBUILD_BACK
         return [(Place.VALUES if op.adds_only else again, op)]
 
@@ -299,6 +306,8 @@ class Arrangement:
         early = [item for item in placed if Place.VALUES < item[0] < Place.HEAVY]
         heavy = [op for place, op in placed if place == Place.HEAVY]
         late = [item for item in placed if item[0] > Place.HEAVY]
+        if all(isinstance(op, CommentOp) for _, op in placed):
+            return [*(op for _, op in placed), *([NothingOp()] if placed else [])]
         found: list[Op] = []
         if values:
             found += [CommentOp("A new value can be used once it is committed.")]

@@ -130,13 +130,17 @@ class ChangeEnumOp(ops.MigrateOperation):
         """Whether ALTER TYPE … ADD VALUE is enough."""
         return set(self.before) <= set(self.after) and not self.defaults
 
+    @property
+    def name(self) -> str:
+        """The type, as SQL."""
+        return name_of(self.key, self.default_schema)
+
     def statements(self) -> list[str]:
         """The SQL: values added, or the type made anew, for there is no DROP VALUE."""
         return self._added() if self.adds_only else self._rebuilt()
 
     def _added(self) -> list[str]:
-        name = name_of(self.key, self.default_schema)
-        standing, found = list(self.before), []
+        name, standing, found = self.name, list(self.before), list[str]()
         for label in self.after:
             if label in standing:
                 continue
@@ -152,7 +156,7 @@ class ChangeEnumOp(ops.MigrateOperation):
         return found
 
     def _rebuilt(self) -> list[str]:
-        name = name_of(self.key, self.default_schema)
+        name = self.name
         old = (self.key[0], f"{self.key[1][:55]}_old")
         labels = ", ".join(map(literal, self.after))
         # PostgreSQL keeps their values of the old type, and compares them with the new one.
@@ -235,6 +239,21 @@ def render_comment(autogen_context: AutogenContext, op: CommentOp) -> list[str]:
     """Lines of a readable length."""
     del autogen_context
     return [f"# {line}" for line in textwrap.wrap(op.words, 80)]
+
+
+class NothingOp(ops.MigrateOperation):
+    """Nothing, where comments alone would be no function."""
+
+    def to_diff_tuple(self) -> tuple[str]:
+        """What ``alembic check`` prints."""
+        return ("nothing",)
+
+
+@renderers.dispatch_for(NothingOp)
+def render_nothing(autogen_context: AutogenContext, op: NothingOp) -> str:
+    """As Alembic has it in an empty function."""
+    del autogen_context, op
+    return "pass"
 
 
 class AutocommitOp(ops.OpContainer):

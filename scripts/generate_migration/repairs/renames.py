@@ -34,6 +34,8 @@ def of_columns(models: Models, flat: Flat) -> Iterator[Finding]:
                 yield possible(
                     f"the column {name}, which is dropped, and {other.column.name}, which is "
                     "added, have the same type",
+                    f"{other.column.name}: Mapped[{annotated(other.column)}] = "
+                    f'mapped_column("{op.column_name}")',
                     f'op.alter_column("{op.table_name}", "{op.column_name}", '
                     f'new_column_name="{other.column.name}"{schema(op.schema)})',
                 )
@@ -59,6 +61,7 @@ def of_tables(flat: Flat) -> Iterator[Finding]:
                 yield possible(
                     f"the table {name}, which is dropped, and {other.table_name}, which is "
                     "created, have the same columns",
+                    f'__tablename__ = "{op.table_name}"',
                     f'op.rename_table("{op.table_name}", "{other.table_name}"{schema(op.schema)})',
                 )
         yield drops(f"the table {name}", "the table")
@@ -69,15 +72,26 @@ def schema(name: str | None) -> str:
     return f', schema="{name}"' if name else ""
 
 
-def possible(message: str, instead: str) -> Finding:
-    """The finding of what may be a rename."""
+def annotated(column: Column[Any]) -> str:
+    """The annotation of *column* in a model; dots where its type has none of Python's."""
+    try:
+        name = column.type.python_type.__name__
+    except NotImplementedError:
+        return "…"
+    return f"{name} | None" if column.nullable else name
+
+
+def possible(message: str, kept: str, instead: str) -> Finding:
+    """The finding of what may be a rename: *kept* needs no revision, *instead* is one."""
     return Finding(
         "possible-rename",
         "warning",
         message,
         why="If it was renamed, the revision loses every value; autogenerate cannot tell.",
-        fix=f"If so, write {instead} instead of the two, with the names exchanged in the "
-        "downgrade; while the old code runs, neither name serves both.",
+        fix=f"If so, rename it in Python alone: {kept}, and no revision. Or write {instead} "
+        "instead of the two, with the names exchanged in the downgrade: code that still has the "
+        "old name fails until it is replaced (squawk/renaming-… says so too). Both names at once: "
+        "expand and contract, references/migration-recipes.md.",
         url=URL,
     )
 

@@ -118,6 +118,7 @@ class Case:
     options: dict[str, Any] = field(default_factory=dict)
     linted: set[str] = field(default_factory=set)  # what lint has against the upgrade
     rows: str | None = "(title) SELECT 'x' || n"  # of fifty tickets before it
+    stays: tuple[str, ...] = ()  # what a downgrade leaves, and why that is excused
 
 
 CASES = [
@@ -215,19 +216,35 @@ CASES = [
             lambda: [
                 Column(
                     "status",
-                    Enum("new", "open", "it's: 50%", "closed", "x", name="status"),
+                    Enum("new", "open", "it's: 50%", "closed", "late", name="status"),
                     server_default="new",
                 ),
                 Column(
                     "past",
-                    ARRAY(Enum("new", "open", "it's: 50%", "closed", "x", name="status")),
+                    ARRAY(Enum("new", "open", "it's: 50%", "closed", "late", name="status")),
                     server_default="{}",
                 ),
                 Index("ix_open", "title", postgresql_where=text("status = 'open'")),
                 CheckConstraint("status <> 'closed' OR title <> ''", name="ck_closed"),
             ]
         ),
-        words=("ADD VALUE IF NOT EXISTS 'new' BEFORE 'open'", "AFTER 'open'", "autocommit_block"),
+        words=(
+            *("ADD VALUE IF NOT EXISTS 'new' BEFORE 'open'", "AFTER 'open'", "autocommit_block"),
+            "The new values of status stay",
+        ),
+        stays=(
+            "more values than before: type public.status: "
+            "enum 'new', 'open', 'it''s: 50%', 'closed', 'late'",
+        ),
+    ),
+    Case(
+        "enum-value-added-alone",
+        tickets(lambda: [Column("status", Enum(*STATUS, name="status"), server_default="open")]),
+        tickets(
+            lambda: [Column("status", Enum(*STATUS, "late", name="status"), server_default="open")]
+        ),
+        words=("ADD VALUE IF NOT EXISTS 'late'", "    # The new values of status stay", "    pass"),
+        stays=("more values than before: type public.status: enum 'open', 'closed', 'late'",),
     ),
     Case(
         "enum-value-removed",
@@ -236,7 +253,7 @@ CASES = [
         ),
         tickets(lambda: [Column("status", Enum(*STATUS, name="status"), server_default="open")]),
         {"enum-value-removed"},
-        linted={"blocking-rewrite", "squawk/renaming-object"},
+        linted={"blocking-rewrite"},
         rows="(title, status) SELECT 'x', 'open'",
     ),
     Case(

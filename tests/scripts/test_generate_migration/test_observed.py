@@ -54,6 +54,27 @@ def test_many_rows(sql: str, rows: int, expected: bool) -> None:
     assert said(statement) == ["blocking-backfill"] * expected
 
 
+@pytest.mark.parametrize(
+    ("written", "read", "counted", "expected"),
+    [
+        (49, 200, 0, True),  # WHERE due IS NULL, of a copy with 200 rows
+        (49, 0, 200, True),  # the same by an index
+        (19, 200, 200, False),  # by key
+        (49, 49, 49, False),  # all of a small table
+        (49, 0, 0, False),  # nobody counted
+    ],
+)
+def test_much_of_a_table(written: int, read: int, counted: int, expected: bool) -> None:
+    statement = replace(
+        PLAIN,
+        sql="UPDATE billing.invoices SET due = now() WHERE due IS NULL",
+        written={"billing.invoices": written},
+        scanned={"billing.invoices": read},
+    )
+    found = observed([statement], {"billing.invoices": counted})
+    assert [each.rule for each in found] == ["blocking-backfill"] * expected
+
+
 def test_a_batch_under_a_lock_is_a_backfill() -> None:
     lock = Lock("public.comments", "ShareLock")
     made = replace(PLAIN, sql="LOCK TABLE comments IN SHARE MODE", held=(lock,), taken=(lock,))

@@ -111,7 +111,9 @@ def test_the_command_is_what_one_would_type(
     ("change", "exit_code", "said"),
     [
         ("gone", USAGE, "there is no such file"),
-        ("[alembic]\nno equals sign", NOT_READY, "it cannot be read"),
+        ("[alembic]\nno equals sign", NOT_READY, "line 2 is neither .*\n.*\ntry: mend .*ini:2"),
+        ("sqlalchemy.url = x\n", NOT_READY, "line 1 stands before .*\n.*\ntry: mend .*ini:1: "),
+        ("[alembic]\n\nscript_location = a%b\n", NOT_READY, "write %% for each %(.*\n)*.*ini:3"),
         ("[other]\n", NOT_READY, "it cannot be read"),
         ("[alembic]\nscript_location = x\ndatabases = a, b\n", NOT_READY, "several databases"),
     ],
@@ -140,6 +142,14 @@ def test_no_location(tmp_path: Path) -> None:
     assert folder_of(project, tmp_path) == tmp_path
     with pytest.raises(Refused, match="No 'script_location'") as caught:
         project.scripts()
+    assert caught.value.exit_code == NOT_READY
+
+
+def test_a_location_that_is_no_folder(tmp_path: Path) -> None:
+    ini = write(tmp_path / "alembic.ini", "[alembic]\n\nscript_location = %(here)s/nowhere\n")
+    said = rf"ini:3, whose script_location is {tmp_path}/nowhere, and there is no such folder"
+    with pytest.raises(Refused, match=said) as caught:
+        project_of(ini).scripts()
     assert caught.value.exit_code == NOT_READY
 
 

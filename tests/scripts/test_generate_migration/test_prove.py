@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from textwrap import dedent, indent
 
@@ -285,10 +286,10 @@ FAULTS = {
         *("pass", "rows", "rows-lost"),
         f"public.tickets: {ROWS - 10} of {ROWS} rows lost by the upgrade",
     ),
-    "table dropped": (
-        'op.drop_table("tickets")',
-        FIRST[FIRST.index('op.create_table("tickets"') :],
-        *("rows", "rows-lost", f"public.tickets: {ROWS} of {ROWS} rows lost by upgrade and down"),
+    "table emptied": (
+        'op.rename_table("tickets", "cases")',
+        'op.rename_table("cases", "tickets")\nop.execute("DELETE FROM tickets WHERE id > 1")',
+        *("rows", "rows-lost", f"public.tickets: {ROWS - 1} of {ROWS} rows lost by upgrade and"),
     ),
 }
 
@@ -307,8 +308,13 @@ def test_a_seeded_fault_turns_it_red(tried: Callable[..., Tried], fault: str) ->
     assert finding.why
     assert finding.fix
     assert rule in RULES.values()
+    place = re.search(r"second\.py:(\d+)\)", finding.message)
     line = seen.path.read_text().splitlines()[(finding.line or 0) - 1]
-    assert line == f"def {'upgrade' if rule.startswith('upgrade') else 'downgrade'}() -> None:"
+    if place:  # the line that failed
+        assert finding.line == int(place[1])
+        assert line.startswith("    ")
+    else:
+        assert line == f"def {'upgrade' if rule.startswith('upgrade') else 'downgrade'}() -> None:"
 
 
 def test_an_error_of_the_revision_is_placed(tried: Callable[..., Tried]) -> None:
@@ -356,6 +362,22 @@ def test_values_that_do_not_come_back_are_told(tried: Callable[..., Tried]) -> N
     assert (finding.rule, finding.severity) == ("values-lost", "info")
     assert finding.message.startswith("public.tickets.old: ")
     assert finding.message.endswith(" values lost")
+
+
+def test_a_table_dropped_on_purpose_is_told_once(tried: Callable[..., Tried]) -> None:
+    """At the line that drops it, under the name that the repair has for it."""
+    seen = tried('op.drop_table("tickets")', FIRST[FIRST.index('op.create_table("tickets"') :])
+    assert seen.proof.passed
+    (finding,) = seen.found
+    assert (finding.rule, finding.severity) == ("drops-data", "warning")
+    known = [
+        replace(finding, path=None, message="the table tickets is dropped with all that it holds"),
+        replace(finding, message="the table other is dropped with all that it holds"),
+    ]
+    assert findings(seen.proof, seen.path, known) == [known[1], finding]
+    drop = Statement("second", True, "DROP TABLE tickets", seen.path, 77)
+    (placed,) = findings(replace(seen.proof, statements=(drop,)), seen.path)
+    assert placed.line == 77
 
 
 def test_other_values_are_noted(tried: Callable[..., Tried]) -> None:

@@ -40,6 +40,7 @@ from tests.scripts.test_generate_migration.planting import (
 # isort: split
 from generate_migration.repairs.names import object_name
 from generate_migration.repairs.operations import ChangeEnumOp
+from generate_migration.schema import excused
 
 __all__ = ["project"]  # a fixture
 
@@ -263,6 +264,26 @@ def test_a_value_that_was_renamed(project: Project) -> None:
         project.upgrade(after)
 
 
+def test_values_that_rows_hold_stay_at_the_downgrade(project: Project) -> None:
+    """What stands beside the value goes back, and the way up is open again."""
+    before = notes(Column("kind", Enum("a", name="kind"), server_default="a"))
+    project.create(before)
+    standing = project.lines()
+    after = notes(
+        Column("kind", Enum("a", "b", name="kind"), server_default="b"),
+        Column("size", Integer, index=True),
+    )
+    source = project.generate(after)
+    assert project.rules() == set()
+    project.upgrade(after)
+    project.execute("INSERT INTO notes (kind) VALUES ('b')")
+    project.downgrade(after)
+    left = "more values than before: type public.kind: enum 'a', 'b'"
+    assert excused(standing, project.lines()) == ([], [left])
+    assert "_old" not in source
+    project.upgrade(after)
+
+
 # --- What nobody can repair -----------------------------------------------------------------------
 
 
@@ -273,7 +294,10 @@ def test_a_rename_is_spelt_out(project: Project) -> None:
     project.create(notes(Column("words", String(20)), schema="app"))
     project.generate(notes(Column("text", String(20)), schema="app"))
     fix = 'op.alter_column("notes", "words", new_column_name="text", schema="app")'
-    assert fix in finding(project, "possible-rename").fix
+    said = finding(project, "possible-rename").fix
+    assert fix in said
+    assert 'text: Mapped[str | None] = mapped_column("words")' in said
+    assert said.index("mapped_column") < said.index("op.alter_column")
     assert "notes.words" in finding(project, "drops-data").message
 
 

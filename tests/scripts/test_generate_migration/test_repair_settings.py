@@ -307,10 +307,10 @@ def test_differences_that_alembic_does_not_see(project: Project) -> None:
         Column("kind", Enum("a", "b", name="kind")),
         Column("size", Integer, CheckConstraint("size > 0"), server_default="1"),
     )
-    assert [line.split("'")[1] for line in project.check(after)] == [
-        "modify_enum",
-        "modify_default",
-        "add_constraint",
+    assert project.check(after) == [
+        "modify_enum public.kind: a -> a, b",
+        "modify_default notes.size: None -> 1",
+        "add_constraint notes_size_check on notes",
     ]
 
 

@@ -122,6 +122,19 @@ def test_a_dry_run_shows_the_file(outcome: Outcome) -> None:
     assert text.endswith("write it: the same without --dry-run")
 
 
+def test_what_to_do_fits_what_was_found(outcome: Outcome) -> None:
+    dry = replace(outcome, mode="dry-run")
+    assert "mend the models" in render(dry, "full", FINDINGS)
+    missing = Finding("missing-migration", "error", "the models", statement="add_column orders.a")
+    alone = Outcome("check", "alembic", missing=(missing,), program="sh x.sh -c a.ini")
+    assert render(alone, "full", FINDINGS).splitlines()[-2:] == [
+        "what to do",
+        '  1. generate the missing revision: sh x.sh -c a.ini -m "what changed"',
+    ]
+    assert "= missing: add_column orders.a" in render(alone, "full", FINDINGS)
+    assert "or excuse it" in render(replace(outcome, mode="check"), "full", FINDINGS)
+
+
 def test_long_sql_is_cut(outcome: Outcome) -> None:
     statement = outcome.revisions[0].statements[0]
     long = replace(statement, sql="\n".join(f"line {n}" for n in range(40)))
@@ -134,7 +147,7 @@ def test_long_sql_is_cut(outcome: Outcome) -> None:
 def test_concise(outcome: Outcome) -> None:
     missing = Finding("missing-migration", "error", "the models")
     assert render(replace(outcome, missing=(missing,)), "concise", FINDINGS).splitlines() == [
-        "x.py: info: revision: abcd1234",
+        "wrote x.py (abcd1234)",
         "models: error: missing-migration: the models",
         "x.py:12: error: blocking-index: it blocks: 100%, all of it",
     ]
@@ -199,4 +212,6 @@ def test_the_last_line(outcome: Outcome) -> None:
 
 def test_a_path_elsewhere_is_told_whole(outcome: Outcome) -> None:
     os.chdir("/")
-    assert render(outcome, "concise", FINE).startswith(str(outcome.revisions[0].path).lstrip("/"))
+    assert render(outcome, "concise", FINE).startswith(
+        f"wrote {str(outcome.revisions[0].path).lstrip('/')}"
+    )

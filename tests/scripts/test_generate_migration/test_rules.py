@@ -137,6 +137,13 @@ FAULTS = {
         f'op.execute("DO $$ BEGIN {BACKFILL}; END $$")',
         BATCHES,
     ),
+    "backfill of a part, and a CHECK": (
+        "blocking-backfill",
+        "op.execute(\"UPDATE tickets SET title = 'x' WHERE id % 4 = 0\")\n"
+        f'op.execute("{CHECK} NOT VALID")',
+        "op.execute(\"UPDATE tickets SET title = 'x' WHERE id IN (4, 8)\")\n"
+        f'op.execute("{CHECK} NOT VALID")',
+    ),
     "delete": (
         "blocking-backfill",
         'op.execute("DELETE FROM comments")',
@@ -414,6 +421,24 @@ def test_a_downgrade_warns_at_most(project: Project) -> None:
     (told,) = project.lint('op.execute("SELECT 1")', down, down=True)
     assert (told.rule, told.severity) == ("blocking-index", "warning")
     assert told.message.startswith("downgrade: ix is built on public.tickets under SHARE")
+
+
+def test_a_downgrade_may_rewrite_what_the_upgrade_did_not(project: Project) -> None:
+    """Longer text and back: there is no other way, and nothing to mend."""
+    down = 'def downgrade() -> None:\n    op.alter_column("tickets", "slug", type_=sa.String(40))\n'
+    (told,) = project.lint(
+        'op.alter_column("tickets", "slug", type_=sa.String(80))', down, down=True
+    )
+    assert (told.rule, told.severity) == ("blocking-rewrite", "info")
+
+
+def test_rows_are_those_of_the_table(project: Project) -> None:
+    """Not read once more for each index that is written anew."""
+    project.execute("CREATE INDEX a ON tickets (title); CREATE INDEX b ON tickets (slug)")
+    (told,) = project.lint('op.alter_column("tickets", "version", type_=sa.BigInteger)')
+    assert told.message == (
+        "public.tickets is written anew under ACCESS EXCLUSIVE, and 200 rows are read"
+    )
 
 
 def test_a_message_says_what_postgresql_saw(project: Project) -> None:

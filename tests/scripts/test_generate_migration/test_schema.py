@@ -463,3 +463,27 @@ def test_a_mend_is_named_where_one_is_known(difference: str, words: str) -> None
     ]
     changed = "lost table public.t: column changed integer"
     assert mend(difference, [difference, changed], schema) == words
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "is_excused"),
+    [
+        ("'a', 'b'", "'new', 'a', 'x, y', 'b'", True),
+        ("'it''s'", "'it''s', E'back\\\\slash'", True),
+        ("'a', 'b'", "'b', 'a', 'c'", False),
+        ("'a', 'b'", "'a', 'c'", False),
+        ("'a', 'b'", "'a'", False),
+    ],
+)
+def test_a_value_more_is_excused_and_nothing_else(old: str, new: str, *, is_excused: bool) -> None:
+    head = 'type public."a: b": enum '
+    left, notes = excused([head + old], [head + new])
+    if is_excused:
+        assert (left, notes) == ([], [f"more values than before: {head}{new}"])
+    else:
+        assert (len(left), notes) == (2, [])
+
+
+def test_a_value_more_of_another_type_is_not_excused() -> None:
+    before, after = ["type public.a: enum 'x'"], ["type public.b: enum 'x', 'y'"]
+    assert len(excused(before, after)[0]) == 2

@@ -82,6 +82,9 @@ def test_whoever_is_connected_is_cut_off(scratch: Scratch) -> None:
         ("mysql://u:secret@h/d", "it is no URL of PostgreSQL"),
         ("secret", "it is no URL of PostgreSQL"),
         ("postgresql://u:secret@h:port/d", "whose parts cannot be told apart"),
+        ("postgresql://u:top/sec@secret@h/d", "more than one @"),
+        ("postgresql://u:p@secret/d@h/d", "more than one @"),
+        ("postgresql://u/secret@h/d", "more than one @"),
         ("env:SOE_NOT_SET", "that variable is not set"),
     ],
 )

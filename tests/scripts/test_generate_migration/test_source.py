@@ -271,3 +271,9 @@ def test_postgresql_refuses_it(project: Project) -> None:
 )
 def test_leftovers(files: Project, upgrade: str, before: str, expected: bool) -> None:
     assert rules(files, upgrade, before=before) == ["autogenerate-leftover"] * expected
+
+
+def test_the_name_that_is_offered_is_of_its_kind(project: Project) -> None:
+    told = [each.fix for each in project.lint(f"op.create_foreign_key(None, {KEY})")]
+    assert any('"fk_tickets_team_id_teams"' in each for each in told)
+    assert not any('"uq_' in each for each in told)

@@ -7,7 +7,7 @@ import pytest
 from tests.scripts.test_generate_migration import observing
 
 # isort: split
-from generate_migration.advice import recipe
+from generate_migration.advice import ALWAYS, BY_ROWS, LOCK_TIMEOUT, recipe, upgrade_fails
 from generate_migration.rules import milliseconds
 from generate_migration.session import session_setting
 from generate_migration.sql import actions, bare, excerpt, parts, pieces, same, spoken, targets
@@ -117,3 +117,66 @@ def test_words() -> None:
 )
 def test_each_has_its_recipe(sql: str, expected: str) -> None:
     assert expected in recipe(sql)
+
+
+@pytest.mark.parametrize(
+    ("sql", "expected"),
+    [
+        (
+            "CREATE INDEX ix ON billing.invoices (a)",
+            [
+                'op.execute("DROP INDEX CONCURRENTLY IF EXISTS billing.ix")',
+                'op.create_index("ix", "invoices", […], schema="billing", postgresql_con',
+            ],
+        ),
+        (
+            "ALTER TABLE billing.invoices ADD CONSTRAINT c UNIQUE (a)",
+            ["IF EXISTS billing.c", "CREATE UNIQUE INDEX CONCURRENTLY c ON billing.invoices"],
+        ),
+        (
+            "ALTER TABLE billing.invoices ALTER a SET NOT NULL",
+            ['op.alter_column("invoices", "a", nullable=False, schema="billing")'],
+        ),
+        (
+            "ALTER TABLE billing.invoices ALTER a TYPE bigint",
+            ['op.add_column("invoices", sa.Column("a_new", …), schema="billing")'],
+        ),
+        (
+            "ALTER TABLE billing.invoices ADD a uuid DEFAULT f()",
+            [
+                'op.add_column("invoices", sa.Column("a", …), schema="billing")',
+                'server_default=sa.text("…"), schema="billing")',
+            ],
+        ),
+        (
+            'UPDATE "Odd Desk"."Odd ""T""" SET a = 1',
+            [r"FROM \"Odd Desk\".\"Odd \"\"T\"\"\" WHERE id"],
+        ),
+        ('ALTER TABLE "order" ADD CHECK (a > 0)', [r"ALTER TABLE \"order\" VALIDATE"]),
+    ],
+)
+def test_a_recipe_keeps_schemas_and_odd_names(sql: str, expected: list[str]) -> None:
+    for line in expected:
+        assert line in recipe(sql)
+
+
+@pytest.mark.parametrize(
+    ("seen", "expected"),
+    [
+        (f"contains null values (23502) (x.py:9)\n{BY_ROWS}", "server default"),
+        (f"could not create unique index (23505) (x.py:9)\n{BY_ROWS}", "clear the rows"),
+        (f"invalid input value for enum (22P02) (x.py:9)\n{BY_ROWS}", "postgresql_using"),
+        (f"ValueError: it is full (x.py:9)\n{BY_ROWS}", "tables with rows"),
+        (f"relation does not exist (42P01) (x.py:9)\n{ALWAYS}", "nothing to do with it"),
+        ("relation exists (42P07) (x.py:9)", "in the downgrade"),
+    ],
+)
+def test_a_failed_upgrade_has_its_advice(seen: str, expected: str) -> None:
+    told = upgrade_fails(seen)
+    assert expected in told
+    assert ("made up" in told) == (BY_ROWS in seen)
+
+
+def test_the_time_out_is_set_where_alembic_init_makes_the_engine() -> None:
+    assert "\nengine_from_config(…, connect_args=" in LOCK_TIMEOUT
+    assert "\nasync_engine_from_config(…, connect_args=" in LOCK_TIMEOUT

@@ -130,6 +130,7 @@ def test_of_locks_it_speaks_where_nobody_could_look(sql: str) -> None:
         (("ALTER TABLE t RENAME COLUMN a TO b", "ALTER TABLE t ADD COLUMN a text"), 0),
         (("ALTER TABLE t RENAME a TO b", "ALTER TABLE t RENAME b TO c"), 2),
         (("ALTER TABLE t RENAME CONSTRAINT a TO b",), 0),
+        (("ALTER TYPE s.e RENAME TO e_old", "CREATE TYPE s.e AS ENUM ('a')"), 0),
     ],
 )
 def test_a_name_that_is_given_away_again_is_kept(statements: Sequence[str], expected: int) -> None:
@@ -272,6 +273,24 @@ def test_the_projects_own_configuration_holds(tmp_path: Path) -> None:
     (tmp_path / ".squawk.toml").write_text('excluded_rules = ["no-such-rule"]\n')
     with pytest.raises(Refused, match="no-such-rule"):
         ask(drop, folder=folder)
+
+
+@pytest.mark.parametrize(
+    ("sql", "expected"),
+    [
+        (
+            "ALTER TABLE s.t RENAME medium TO channel",
+            'channel: Mapped[…] = mapped_column("medium")',
+        ),
+        ("ALTER TABLE t RENAME TO u", '__tablename__ = "t"'),
+        ("ALTER TYPE e RENAME VALUE 'a' TO 'b'", "Leave it its name."),
+        ("ALTER TABLE s.t ADD a int NOT NULL", 'op.add_column("t", column, schema="s")'),
+    ],
+)
+def test_a_recipe_has_the_names_of_the_statement(sql: str, expected: str) -> None:
+    (found,) = ask(replace(PLAIN, sql=sql))
+    assert expected in found.fix
+    assert "old_name" not in found.fix
 
 
 def test_versions_of_postgresql() -> None:
