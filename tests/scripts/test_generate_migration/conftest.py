@@ -43,17 +43,22 @@ def forgetful() -> Iterator[None]:
             del sys.modules[name]
 
 
+def loggers() -> list[logging.Logger]:
+    """Every logger there is."""
+    known = logging.root.manager.loggerDict.values()
+    return [logging.root, *(each for each in known if isinstance(each, logging.Logger))]
+
+
 @pytest.fixture(autouse=True)
 def loggers_as_before() -> Iterator[None]:
     """The env.py that ``alembic init`` writes silences every logger that its file does not name."""
-    every = logging.root.manager.loggerDict.values()
-    named = [each for each in every if isinstance(each, logging.Logger)]
-    saved = [(each, each.disabled, each.level, each.propagate, each.handlers[:]) for each in named]
-    root = logging.root.level
+    saved = {
+        each: (each.disabled, each.level, each.propagate, each.handlers[:]) for each in loggers()
+    }
     yield
-    logging.root.setLevel(root)
-    for logger, disabled, level, propagate, handlers in saved:
-        logger.disabled, logger.propagate = disabled, propagate
+    for logger in loggers():
+        new = (False, logging.NOTSET, True, list[logging.Handler]())
+        logger.disabled, level, logger.propagate, handlers = saved.get(logger, new)
         logger.setLevel(level)
         logger.handlers[:] = handlers
 
