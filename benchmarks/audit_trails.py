@@ -133,8 +133,8 @@ def session_events(engine: Engine) -> Way:
 def continuum(engine: Engine) -> Way:
     """SQLAlchemy-Continuum: a version table, written by the session.
 
-    What its ``make_versioned()`` does, but for what is of association tables and listens to every
-    engine of the process.
+    What its ``make_versioned()`` does, but for what is of association tables; and it listens to
+    this mapper and these sessions alone, not to every one of the process.
     """
 
     class VersionedSession(Session):
@@ -143,10 +143,13 @@ def continuum(engine: Engine) -> Way:
     manager, base = Continuum(), fresh_base()
     manager.user_cls = None
     manager.apply_class_configuration_listeners(Mapper)
-    manager.track_operations(Mapper)
+    try:
+        ticket = own_ticket(base, __versioned__={"exclude": ["search_vector"]})
+        configure_mappers()
+    finally:
+        manager.remove_class_configuration_listeners(Mapper)
+    manager.track_operations(ticket)
     manager.track_session(VersionedSession)
-    ticket = own_ticket(base, __versioned__={"exclude": ["search_vector"]})
-    configure_mappers()
     base.metadata.create_all(engine)
     return ticket, kept(engine, VersionedSession)
 

@@ -11,7 +11,9 @@ from typing import Any
 
 import jsonschema
 import pytest
-from sqlalchemy import text
+from sqlalchemy import Column, Table, text
+from sqlalchemy.orm import registry
+from sqlalchemy.orm.events import MapperEvents
 
 from benchmarks.__main__ import PLOTS, main, suites
 from benchmarks.__main__ import load as load_suite
@@ -173,11 +175,29 @@ def test_a_server_that_may_lose_data_is_refused(
 
 @pytest.mark.parametrize("name", suites())
 def test_a_suite_runs(name: str, postgres_url: str) -> None:
-    suite = load_suite(name)
+    suite, before = load_suite(name), heard_by_every_mapper()
     assert suite.QUICK < suite.FULL
     with suite.cases(postgres_url, min(200, suite.QUICK)) as cases:
         found = measure(cases, suite.BASELINE, repetitions=1)
     assert len({each.case for each in found}) == len(found) >= 2
+    assert heard_by_every_mapper() == before  # a peer may listen to its own models alone
+
+
+def heard_by_every_mapper() -> set[str]:
+    """The events of mappers that somebody listens to, whatever the class."""
+
+    class Plain:
+        """A class like any other."""
+
+    known = registry()
+    mapper = known.map_imperatively(
+        Plain, Table("plain", known.metadata, Column("id", primary_key=True))
+    )
+    try:
+        names = [name for name in dir(MapperEvents) if not name.startswith("_")]
+        return {name for name in names if getattr(mapper.dispatch, name, None)}
+    finally:
+        known.dispose()
 
 
 @pytest.mark.parametrize(
