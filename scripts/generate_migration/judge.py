@@ -16,8 +16,9 @@ from . import lint, prove
 from .core import ALEMBIC, FINDINGS, FINE, NOT_READY, SEVERITIES, Finding, Proof, Refused, Statement
 from .fill import ROWS
 from .options import called
-from .places import advice, one_line, place_of
+from .places import advice, place_of
 from .project import Project, after, all_of, before, find, inside, names_in, require_one_head
+from .refusal import reason
 from .run import Generated, Request, Runner
 from .scratch import Scratch, own_url, scratch_server
 from .squawk import find_squawk
@@ -151,7 +152,7 @@ def failed(project: Project, files: Collection[str], error: BaseException) -> Re
         else advice(error)
     )
     return Refused(
-        f"received {project.file}, {what}: {one_line(error)}{place}\n"
+        f"received {project.file}, {what}: {reason(error)}{place}\n"
         "expected: alembic upgrade head to run on an empty PostgreSQL\n"
         f"try: {mend}",
         NOT_READY,
@@ -261,7 +262,7 @@ def written(runner: Runner, url: URL, wanted: Request) -> list[Generated]:
             raise
         raise Refused(
             f"received {runner.project.file}, and generating the revision failed: "
-            f"{one_line(error)}{place_of(error)}\n"
+            f"{reason(error)}{place_of(error)}\n"
             "expected: models that Alembic can compare, and options that name revisions\n"
             f"try: {advice(error)}",
             NOT_READY,

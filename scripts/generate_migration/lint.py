@@ -77,7 +77,13 @@ class Ignore:
 
     def excuses(self, finding: Finding) -> bool:
         """Whether *finding* is one of those."""
-        return finding.rule in self.rules and finding.line in self.lines
+        return finding.line in self.lines and any(is_same(rule, finding) for rule in self.rules)
+
+
+def is_same(rule: str, finding: Finding) -> bool:
+    """Whether *finding* is of *rule*, or of one that tells the same thing on another run."""
+    better = TOLD_BETTER.get(rule, ()), TOLD_BETTER.get(finding.rule, ())
+    return finding.rule == rule or finding.rule in better[0] or rule in better[1]
 
 
 def lint(
@@ -147,7 +153,7 @@ def excused(
             rule
             for rule in comment.rules
             if is_judged(rule)
-            and not any(each.rule == rule and comment.excuses(each) for each in findings)
+            and not any(is_same(rule, each) and each.line in comment.lines for each in findings)
         ]
         left += [unused(path, comment, message) for message in faults(comment, idle)]
     return left

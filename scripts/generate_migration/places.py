@@ -11,8 +11,6 @@ from pathlib import Path
 
 from alembic.util import CommandError
 
-from .refusal import reason
-
 LIBRARY = (f"{Path(os.__file__).parent}{os.sep}", str(Path(__file__).parent))
 
 
@@ -28,11 +26,6 @@ def place_of(error: BaseException) -> str:
     ]
     # %(here)s/../src comes as it was written.
     return f" ({os.path.normpath(own[-1].filename)}:{own[-1].lineno})" if own else ""
-
-
-def one_line(error: BaseException) -> str:
-    """What *error* says, without passwords."""
-    return reason(error)
 
 
 def advice(error: BaseException) -> str:

@@ -19,7 +19,8 @@ from alembic.script import Script, ScriptDirectory
 from alembic.util import CommandError, coerce_resource_to_filename
 
 from .core import NOT_READY, Refused
-from .places import one_line, place_of
+from .places import place_of
+from .refusal import reason
 
 INI, TOML = "alembic.ini", "pyproject.toml"
 
@@ -57,7 +58,7 @@ class Project:
             shown = str(self.file)
         usual = shown in {INI, TOML}
         section = "" if self.section == "alembic" else f" -n {self.section}"
-        return f"alembic{'' if usual else f' -c {quoted(shown)}'}{section}"
+        return f"alembic{'' if usual else f' -c {shlex.quote(shown)}'}{section}"
 
     def config(self, *words: str) -> Config:
         """Alembic's settings, with the options that ``alembic WORDS`` would have."""
@@ -88,7 +89,7 @@ class Project:
             found.get_heads()
         except Exception as error:  # the files are imported: whatever they raise
             raise Refused(
-                f"received {self.file}, whose revisions cannot be read: {one_line(error)}"
+                f"received {self.file}, whose revisions cannot be read: {reason(error)}"
                 f"{place_of(error)}\n"
                 "expected: revisions that Alembic can list\n"
                 f"try: {self.command} history",
@@ -127,11 +128,6 @@ def line_of(path: Path, option: str) -> int | None:
         return None
     found = (n for n, line in enumerate(lines, 1) if re.match(rf"\s*{option}\s*[=:]", line))
     return next(found, None)
-
-
-def quoted(word: str) -> str:
-    """*word* as a shell takes it."""
-    return shlex.quote(word)
 
 
 def find(given: Path | None, start: Path, section: str, x: Sequence[str]) -> Project:
@@ -199,7 +195,7 @@ def folder_of(project: Project, start: Path) -> Path:
         several = config.get_main_option("databases") if config.config_file_name else None
     except (CommandError, configparser.Error, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise Refused(
-            f"received {project.file}, and it cannot be read: {one_line(error)}\n"
+            f"received {project.file}, and it cannot be read: {reason(error)}\n"
             f"expected: Alembic's settings in [{project.section}]\n"
             f"try: mend {lines_of(error, project)}; --name SECTION where the section has another "
             "name",
@@ -259,7 +255,7 @@ def after(scripts: ScriptDirectory, since: str) -> list[Script]:
         newer = list(scripts.iterate_revisions("heads", lower or "base"))
     except (CommandError, AttributeError, AssertionError) as error:  # Alembic's, for ""
         raise Refused(
-            f"received --since {since}: {one_line(error)}\n"
+            f"received --since {since}: {reason(error)}\n"
             "expected: a revision of this project, or base\ntry: alembic history"
         ) from None
     return [each for each in reversed(newer) if each.revision != lower]

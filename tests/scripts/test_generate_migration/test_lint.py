@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -137,6 +138,22 @@ def test_what_others_tell_better_is_told_once(project: Project) -> None:
     assert found() == ["squawk/ban-drop-column"]
     assert found(other) == ["drops-data"]
     assert set(TOLD_BETTER) <= {*WHEN_WRITTEN, *prove.RULES.values()}
+
+
+@pytest.mark.parametrize("rule", ["drops-data", "squawk/ban-drop-column"])
+def test_one_comment_excuses_one_thing_under_both_of_its_names(project: Project, rule: str) -> None:
+    """The repair tells of it when the revision is written, squawk at every later look."""
+    line = f'op.drop_column("tickets", "title")  # generate-migration: ignore[{rule}] unread'
+    path = project.write(line)
+    ran = project.run(path)
+    (where,) = {each.line for each in ran if each.upgrade}
+    told = Finding("drops-data", "warning", "title is dropped", path=path, line=where)
+    for more in ([], [told]):
+        assert named(lint(ran, path, squawk=squawk(), postgres_version="18", more=more)) == []
+    other = replace(told, rule="no-cast")
+    assert named(lint(ran, path, squawk=squawk(), postgres_version="18", more=[other])) == [
+        "no-cast"
+    ]
 
 
 def test_what_was_said_when_it_was_written_stays_excused(project: Project) -> None:
