@@ -46,7 +46,7 @@ from examples.testing_patterns.factories import (
 from examples.testing_patterns.statements import recorded_statements
 
 SA_21 = tuple(int(part) for part in sa.__version__.split(".")[:2]) >= (2, 1)
-PAGE = Path(__file__).resolve().parent.parent / "references" / "upgrading.md"
+TESTS = Path(__file__).resolve().parent
 
 
 def deprecated_in_21(words: str) -> AbstractContextManager[Any]:
@@ -314,7 +314,7 @@ def test_types_of_a_select(tmp_path: Path) -> None:
     module.write_text(HEADER + "\n".join(TYPED))
     result = subprocess.run(
         [sys.executable, "-m", "mypy", "--strict", str(module)],
-        cwd=PAGE.parent.parent,
+        cwd=TESTS.parent,
         check=False,
         capture_output=True,
         text=True,
@@ -326,12 +326,15 @@ def test_types_of_a_select(tmp_path: Path) -> None:
     assert refused == expected, result.stdout
 
 
-def test_the_page_names_these_tests_and_no_others() -> None:
-    named = set(re.findall(r"`(test_\w+)`", PAGE.read_text()))
-    modules = Path(__file__).parent.glob("test_upgrading*.py")
+@pytest.mark.parametrize("page", ["upgrading.md", "upgrading-from-1.4.md"])
+def test_the_page_names_these_tests_and_no_others(page: str) -> None:
+    named = set(re.findall(r"`(test_\w+)`", (TESTS.parent / "references" / page).read_text()))
+    from_14 = set(TESTS.glob("test_upgrading_from_14_*.py"))
+    modules = from_14 if "1.4" in page else set(TESTS.glob("test_upgrading*.py")) - from_14
     here = {
         name
         for module in modules
         for name in re.findall(r"^(?:async )?def (test_\w+)", module.read_text(), re.MULTILINE)
     }
+    assert here
     assert named == here - {"test_the_page_names_these_tests_and_no_others"}

@@ -12,11 +12,13 @@ from tests.pages.deprecated import deprecated
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 MODULES = sorted((ROOT / "examples").rglob("*.py"))
-# upgrading.md shows what there was.
+# upgrading*.md show what there was.
 PAGES = [
     ROOT / "SKILL.md",
     ROOT / "EXAMPLES.md",
-    *sorted(page for page in (ROOT / "references").glob("*.md") if page.name != "upgrading.md"),
+    *sorted(
+        page for page in (ROOT / "references").glob("*.md") if not page.name.startswith("upgrading")
+    ),
 ]
 pytestmark = pytest.mark.once
 
