@@ -1,7 +1,8 @@
-"""Show the root's pages on the site, and the modules that pages link to.
+"""Show the root's pages on the site, and the modules that pages link to; Markdown for agents.
 
 ``docs_dir`` cannot be the root of the repository, so the pages of the root are added as generated
-files, and links between the two places are mended on the way.
+files, and links between the two places are mended on the way.  Each page's Markdown lies beside it,
+and ``llms.txt`` names them all: see https://llmstxt.org.
 """
 
 from __future__ import annotations
@@ -17,7 +18,9 @@ ROOT = Path(__file__).resolve().parent.parent
 ROOT_PAGES = ("README.md", "SKILL.md", "AGENTS.md", "EXAMPLES.md")
 FOLDERS = ("examples", "scripts")
 MARKS = re.compile(r"^<!-- (\[\[\[|raises:|not run:).*?-->\n", re.MULTILINE)
+SEARCH = 'data-md-component="search" role="dialog" aria-label="Search"'
 FRONTMATTER = re.compile(r"\A---\n.*?\n---\n", re.DOTALL)
+WHEN = re.compile(r"^\*When to read this: (.+?\.)\*", re.MULTILINE | re.DOTALL)
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
@@ -25,6 +28,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     for name in ROOT_PAGES:
         files.append(File.generated(config, name, content=(ROOT / name).read_text()))
     files.append(File.generated(config, "LICENSE", abs_src_path=str(ROOT / "LICENSE")))
+    files.append(File.generated(config, "site.css", abs_src_path=str(ROOT / "tools" / "site.css")))
     for folder in FOLDERS:
         for path in sorted((ROOT / folder).rglob("*.py")):
             name = path.relative_to(ROOT).as_posix()
@@ -34,7 +38,43 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 def on_page_markdown(markdown: str, *, page: Page, config: MkDocsConfig, files: Files) -> str:
     """Drop the generator's marks, and point links at where the files are on the site."""
+    return shown(markdown)
+
+
+def on_post_page(output: str, *, page: Page, config: MkDocsConfig) -> str:
+    """Name the theme's search box, for whoever hears the page."""
+    return output.replace('data-md-component="search" role="dialog"', SEARCH)
+
+
+def on_post_build(*, config: MkDocsConfig) -> None:
+    """Write ``llms.txt``, and each page's Markdown beside the page."""
+    site = Path(config.site_dir)
+    lines = [f"# {config.site_name}", "", f"> {config.site_description}"]
+    for group in config.nav or []:
+        for name, entries in group.items():
+            lines += ["", f"## {name}", ""]
+            for entry in entries:
+                for title, path in entry.items():
+                    markdown = shown(source(path).read_text())
+                    (site / path).write_text(markdown)
+                    lines.append(f"- [{title}]({path}){when(markdown)}")
+    (site / "llms.txt").write_text("\n".join([*lines, ""]))
+
+
+def source(path: str) -> Path:
+    """Where the page is written."""
+    return ROOT / path if path in ROOT_PAGES else ROOT / "references" / path
+
+
+def shown(markdown: str) -> str:
+    """A page's Markdown as the site has it."""
     markdown = MARKS.sub("", FRONTMATTER.sub("", markdown))
     # references/x.md lies at the site's root, and ../examples/ beside it.
     markdown = re.sub(r"\]\(references/", "](", markdown)
     return re.sub(r"\]\(\.\./", "](", markdown)
+
+
+def when(markdown: str) -> str:
+    """``: you …``, out of the page's first line; nothing where it has none."""
+    found = WHEN.search(markdown)
+    return ": " + " ".join(found[1].split()) if found else ""
