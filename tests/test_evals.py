@@ -1,0 +1,346 @@
+"""The graders tell right from hasty, and no workspace spoils more than its own checks."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import psycopg
+import pytest
+from sqlalchemy import __version__
+
+from evals.__main__ import EVALS, joined, main
+from evals.benchmark import benchmark_of
+from evals.grading import (
+    ROOT,
+    EvalError,
+    Task,
+    checks_of,
+    grade,
+    load_task,
+    prepare,
+    solution,
+    task_ids,
+    text_of,
+)
+from tests.waiting import until
+
+SA_21 = not __version__.startswith("2.0")
+TASKS = task_ids()
+FEW = ["models", "search"]  # graded three times in CI; all of them where tests are repeated
+ENTRY = {
+    "type": "object",
+    "required": ["id", "prompt", "expected_output", "files", "assertions"],
+    "additionalProperties": False,
+    "properties": {
+        "id": {"type": "string", "pattern": "^[a-z][a-z0-9_]*$"},
+        "prompt": {"type": "string", "minLength": 40, "maxLength": 1000},
+        "expected_output": {"type": "string", "minLength": 40},
+        "files": {"type": "array", "items": {"type": "string"}, "uniqueItems": True},
+        "assertions": {
+            "type": "array",
+            "minItems": 5,
+            "maxItems": 8,
+            "uniqueItems": True,
+            "items": {"type": "string", "minLength": 10, "maxLength": 160},
+        },
+    },
+}
+HOSTILE = {
+    "leaves": "raise SystemExit(0)",
+    "leaves without a word": "__import__('os')._exit(0)",
+    "never ends": "__import__('time').sleep(10_000)",
+    "closes everything": "__import__('os').closerange(0, 1024)",
+    "raises": "raise KeyboardInterrupt",
+}
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Two tasks, or all of them where ``--repetitions`` asks for the long form."""
+    if "repeated" in metafunc.fixturenames:
+        long = metafunc.config.option.repetitions > 1
+        metafunc.parametrize("repeated", TASKS if long else FEW)
+
+
+def require_21() -> None:
+    """The tasks are about 2.1."""
+    if not SA_21:
+        pytest.skip("requires SQLAlchemy 2.1")
+
+
+def failed(grading: dict[str, Any]) -> list[str]:
+    """The assertions that did not pass, with their evidence."""
+    return [
+        f"{result['text']}: {result['evidence']}"
+        for result in grading["assertion_results"]
+        if not result["passed"]
+    ]
+
+
+def make_workspace(task: Task, target: Path, kind: str = "reference") -> Path:
+    """A workspace in *target* that holds this solution."""
+    with solution(task, kind) as made:
+        shutil.copytree(made, target)
+    return target
+
+
+def without_imports(task: Task, target: Path) -> Path:
+    """The reference, every module of which raises when it is imported."""
+    make_workspace(task, target)
+    for path in target.rglob("*.py"):
+        path.write_text("1 / 0\n", encoding="utf-8")
+    return target
+
+
+# --- the tasks ------------------------------------------------------------------------------------
+
+
+@pytest.mark.once
+@pytest.mark.requires_postgres(18)
+@pytest.mark.parametrize("name", TASKS)
+def test_right_hasty_empty_and_broken(name: str, tmp_path: Path, postgres_url: str) -> None:
+    require_21()
+    task = load_task(name)
+    empty = tmp_path / "an empty one"
+    empty.mkdir()
+    workspaces = [
+        make_workspace(task, tmp_path / "reference"),
+        make_workspace(task, tmp_path / "naive", "naive"),
+        empty,
+        without_imports(task, tmp_path / "broken"),
+    ]
+    right, hasty, nothing, broken = grade(name, workspaces, postgres_url)
+    assert failed(right) == []
+    assert right["summary"]["total"] == len(task.assertions)
+    assert failed(hasty), "the naive solution passes every check"
+    assert nothing["summary"]["pass_rate"] == 0.0, "an empty workspace scores"
+    assert broken["summary"]["pass_rate"] == 0.0, "a workspace that cannot be imported scores"
+    every = [result for each in (hasty, nothing, broken) for result in each["assertion_results"]]
+    assert all(result["evidence"] for result in every), "without evidence"
+
+
+@pytest.mark.once
+@pytest.mark.requires_postgres(18)
+def test_three_runs_agree(repeated: str, tmp_path: Path, postgres_url: str) -> None:
+    require_21()
+    naive = make_workspace(load_task(repeated), tmp_path / "naive", "naive")
+    runs = grade(repeated, [naive] * 3, postgres_url)
+    first, *others = [[one["passed"] for one in run["assertion_results"]] for run in runs]
+    assert others == [first, first]
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_task_is_well_formed(name: str) -> None:
+    task = load_task(name)
+    jsonschema.validate(vars(task), ENTRY)
+    assert task.id == name
+    assert [text_of(check) for check in checks_of(name)[1]] == task.assertions
+    start = task.folder / "files"
+    files = [path for path in start.rglob("*") if path.is_file() and "__pycache__" not in str(path)]
+    assert task.files == sorted(str(path.relative_to(ROOT)) for path in files)
+    for kind in ("reference", "naive"):
+        assert any((task.folder / kind).iterdir()), f"no {kind} solution"
+
+
+def test_tasks_are_joined() -> None:
+    assert len(TASKS) >= 20
+    assert EVALS.read_text(encoding="utf-8") == joined(), "run: python -m evals --write"
+
+
+def test_triggers() -> None:
+    triggers = json.loads((EVALS.parent / "triggers.json").read_text(encoding="utf-8"))
+    queries = [one["query"] for one in triggers]
+    assert all(set(one) == {"query", "should_trigger"} for one in triggers)
+    assert len(set(queries)) == len(queries)
+    wanted = [one["should_trigger"] for one in triggers]
+    # Twenty, half of them near misses, and two controls that name the skill or its subject.
+    assert (wanted.count(True), wanted.count(False)) == (12, 10)
+    assert any("sqlalchemy-orm-expert" in query for query in queries)
+
+
+def test_code_to_upgrade_works_on_its_own_line(tmp_path: Path, postgres_url: str) -> None:
+    prepare(load_task("upgrading"), tmp_path / "desk")
+    told = failed(grade("upgrading", [tmp_path / "desk"], postgres_url)[0])
+    assert bool(told) is SA_21, told
+
+
+# --- what a workspace may do ----------------------------------------------------------------------
+
+
+@pytest.mark.once
+@pytest.mark.parametrize("deed", HOSTILE)
+def test_hostile_workspace_spoils_one_check(deed: str, tmp_path: Path, postgres_url: str) -> None:
+    """Only one check asks for pages of three."""
+    workspace = make_workspace(load_task("search"), tmp_path / "work")
+    module = workspace / "search.py"
+    start = "    where = ["
+    source = module.read_text(encoding="utf-8").replace(
+        start, f"    if limit == 3:\n        {HOSTILE[deed]}\n{start}"
+    )
+    module.write_text(f"{source}\nprint('noise' * 10_000)\n", encoding="utf-8")
+    (workspace / "dangling").symlink_to("nowhere")
+    os.mkfifo(workspace / "pipe")
+    before = sorted(workspace.rglob("*"))
+    grading = grade("search", [workspace], postgres_url, seconds=30)[0]
+    assert [line.partition(":")[0] for line in failed(grading)] == [
+        "The number of hits is right on a page beyond the last"
+    ], failed(grading)
+    assert sorted(workspace.rglob("*")) == before, "the grader wrote into the workspace"
+
+
+@pytest.mark.once
+def test_nothing_outlives_a_check(tmp_path: Path, postgres_url: str) -> None:
+    workspace = make_workspace(load_task("search"), tmp_path / "work")
+    told = tmp_path / "told"
+    module = workspace / "search.py"
+    start = (
+        "import os, subprocess\n"
+        "process = subprocess.Popen(['sleep', '300'])\n"
+        f"with open({str(told)!r}, 'a') as file:\n"
+        "    print(process.pid, os.environ['DATABASE_URL'].rpartition('/')[2], file=file)\n"
+    )
+    source = module.read_text(encoding="utf-8").replace("from __future__ import annotations\n", "")
+    module.write_text(start + source, encoding="utf-8")
+    grading = grade("search", [workspace], postgres_url)[0]
+    assert failed(grading) == []
+    lines = [line.split() for line in told.read_text(encoding="utf-8").splitlines()]
+    databases = [name.partition("?")[0] for _, name in lines]
+    assert len(set(databases)) == grading["summary"]["total"], "checks share a database"
+    for pid, _ in lines:
+        command = Path("/proc", pid, "cmdline")
+        until(partial(is_gone, command), "the end of what a check started")
+    with psycopg.connect(postgres_url) as connection:
+        left = connection.execute(
+            "SELECT datname FROM pg_database WHERE datname = ANY(%s)", [databases]
+        ).fetchall()
+    assert left == []
+
+
+def is_gone(command: Path) -> bool:
+    """Whether a process has ended: no command line is left of it, or no entry."""
+    try:
+        return not command.read_bytes()
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+
+
+# --- the command line -----------------------------------------------------------------------------
+
+
+def told(capsys: pytest.CaptureFixture[str], arguments: Sequence[str]) -> tuple[int, str, str]:
+    """Exit code, standard output, standard error."""
+    code = main(arguments)
+    output = capsys.readouterr()
+    return code, output.out, output.err
+
+
+def test_list_and_prompt(capsys: pytest.CaptureFixture[str]) -> None:
+    assert told(capsys, ["--list"]) == (0, "\n".join(TASKS) + "\n", "")
+    assert told(capsys, ["--prompt", "search"]) == (0, load_task("search").prompt + "\n", "")
+
+
+def test_prepare_refuses_what_is_not_empty(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    work = tmp_path / "my work"
+    assert told(capsys, ["--prepare", "search", str(work)])[0] == 0
+    assert [path.name for path in work.iterdir()] == ["models.py"]
+    code, _, error = told(capsys, ["--prepare", "search", str(work)])
+    assert code == 2
+    assert "not an empty folder" in error
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [[], ["search"], ["search", "a", "b"], ["unknown", "."], ["--prompt", "unknown"]],
+    ids=str,
+)
+def test_wrong_usage(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    code, _, error = told(capsys, arguments)
+    assert code == 2
+    assert "received" in error
+    assert "try: " in error
+
+
+@pytest.mark.once
+def test_grading_is_written_and_printed(
+    tmp_path: Path,
+    postgres_url: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", postgres_url)
+    monkeypatch.setenv("POSTGRES_PROVIDER", "url")
+    task = load_task("search")
+    right = make_workspace(task, tmp_path / "right")
+    hasty = make_workspace(task, tmp_path / "hasty", "naive")
+    for workspace, expected in ((right, 0), (hasty, 1)):
+        code, output, error = told(capsys, ["search", str(workspace)])
+        assert code == expected
+        document = json.loads(output)
+        assert json.loads((workspace / "grading.json").read_text(encoding="utf-8")) == document
+        assert set(document) == {"assertion_results", "summary"}
+        results = document["assertion_results"]
+        assert all(set(result) == {"text", "passed", "evidence"} for result in results)
+        passed = sum(result["passed"] for result in results)
+        assert document["summary"] == {
+            "passed": passed,
+            "failed": len(results) - passed,
+            "total": len(results),
+            "pass_rate": round(passed / len(results), 4),
+        }
+        assert f"{passed} of {len(results)} passed" in error
+    assert told(capsys, ["search", str(tmp_path / "none")])[0] == 2
+
+
+# --- the benchmark --------------------------------------------------------------------------------
+
+
+def add_run(folder: Path, rate: float, milliseconds: int | None, tokens: int | None) -> None:
+    """A graded run, with its timing where there is one."""
+    folder.mkdir(parents=True)
+    (folder / "grading.json").write_text(json.dumps({"summary": {"pass_rate": rate}}))
+    if milliseconds is not None:
+        timing = {"duration_ms": milliseconds, "total_tokens": tokens}
+        (folder / "timing.json").write_text(json.dumps(timing))
+
+
+def test_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    add_run(tmp_path / "search" / "with_skill" / "run-1", 1.0, 10_000, 300)
+    add_run(tmp_path / "search" / "with_skill" / "run-2", 0.5, 20_000, 500)
+    add_run(tmp_path / "search" / "without_skill", 0.25, 5_000, 100)
+    code, output, _ = told(capsys, ["report", str(tmp_path)])
+    assert code == 0
+    document = json.loads(output)
+    assert json.loads((tmp_path / "benchmark.json").read_text()) == document
+    summary = document["run_summary"]
+    assert summary["with_skill"] == {
+        "pass_rate": {"mean": 0.75, "stddev": 0.3536},
+        "time_seconds": {"mean": 15.0, "stddev": 7.0711},
+        "tokens": {"mean": 400, "stddev": 141.4214},
+    }
+    assert summary["without_skill"]["pass_rate"] == {"mean": 0.25, "stddev": 0.0}
+    assert summary["delta"] == {"pass_rate": 0.5, "time_seconds": 10.0, "tokens": 300}
+    assert document["tasks"] == {"search": {"with_skill": 0.75, "without_skill": 0.25}}
+
+
+def test_report_without_timing(tmp_path: Path) -> None:
+    add_run(tmp_path / "search" / "with_skill", 1.0, None, None)
+    add_run(tmp_path / "search" / "without_skill", 1.0, 5_000, 100)
+    summary = benchmark_of(tmp_path)["run_summary"]
+    assert summary["with_skill"]["tokens"] == {"mean": None, "stddev": None}
+    assert summary["delta"] == {"pass_rate": 0.0, "time_seconds": None, "tokens": None}
+
+
+def test_report_refuses_one_side(tmp_path: Path) -> None:
+    with pytest.raises(EvalError, match="without a graded run"):
+        benchmark_of(tmp_path)
+    add_run(tmp_path / "search" / "with_skill", 1.0, None, None)
+    with pytest.raises(EvalError, match="one side only: search"):
+        benchmark_of(tmp_path)
