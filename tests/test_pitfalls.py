@@ -5,93 +5,385 @@ from __future__ import annotations
 import importlib
 import inspect
 import re
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
 import sqlalchemy
-from sqlalchemy import Engine
+from sqlalchemy import Engine, make_url
+from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.orm import Session
 
-from examples.database import create_sync_engine
-from examples.pitfalls._symptom import Raises, Returns
+from examples.database import AsyncDriver, SyncDriver, create_asyncio_engine, create_sync_engine
+from examples.pitfalls._symptom import ASYNC, SYNC, Raises, Returns, Symptom, Warns
+from examples.testing_patterns.isolation import isolated_async_session, isolated_session
+from examples.testing_patterns.plugin import ASYNC_DRIVERS, SYNC_DRIVERS
 
 FOLDER = Path(__file__).resolve().parent.parent / "examples" / "pitfalls"
 SLUGS = sorted(path.stem for path in FOLDER.glob("[!_]*.py"))
 LINE = ".".join(sqlalchemy.__version__.split(".")[:2])
+# What a side may take, and whether it is an ``async def``.
+KINDS = {
+    ("Session", False),
+    ("Engine", False),
+    ("AsyncSession", True),
+    ("AsyncEngine", True),
+    ("str", False),
+    ("str", True),
+}
+Kind = tuple[str, bool]
 
 
-def check_broken(pitfall: ModuleType | Any, session: Session | Engine) -> None:
-    """The wrong side shows its symptom on the versions that it names, and on no other."""
-    symptom = pitfall.SYMPTOM
-    shows = LINE in symptom.lines
-    if isinstance(symptom, Raises) and shows:
+# --- What a module says ---------------------------------------------------------------------------
+
+
+def load(slug: str) -> ModuleType:
+    """The module of a pitfall."""
+    return importlib.import_module(f"examples.pitfalls.{slug}")
+
+
+def kind_of(side: Callable[..., object]) -> Kind:
+    """What *side* takes, and whether it is awaited.  Raises ``TypeError`` for what we do not give.
+
+    The annotation alone decides, however the parameter is called.
+    """
+    (taken,) = inspect.signature(side, eval_str=True).parameters.values()
+    kind = (getattr(taken.annotation, "__name__", "?"), inspect.iscoroutinefunction(side))
+    if kind not in KINDS:
+        raise TypeError(f"received a side that takes {kind}; expected one of {sorted(KINDS)}")
+    return kind
+
+
+def symptoms_of(pitfall: ModuleType | Any) -> tuple[Symptom, ...]:
+    """Its symptoms: one, or one a driver."""
+    told = pitfall.SYMPTOM
+    return told if isinstance(told, tuple) else (told,)
+
+
+def drivers_of(pitfall: ModuleType | Any) -> tuple[str, ...]:
+    """The drivers on which it is run."""
+    kind, awaited = kind_of(pitfall.broken)
+    named = {driver for symptom in symptoms_of(pitfall) for driver in symptom.drivers}
+    return ASYNC if awaited or (kind == "str" and named & set(ASYNC)) else SYNC
+
+
+def shown(pitfall: ModuleType | Any, driver: str, line: str = LINE) -> Symptom | None:
+    """The symptom that must show on *driver* and *line*, if any."""
+    found = [
+        symptom
+        for symptom in symptoms_of(pitfall)
+        if line in symptom.lines and driver in (symptom.drivers or drivers_of(pitfall))
+    ]
+    assert len(found) <= 1, f"two symptoms on {driver}"
+    return found[0] if found else None
+
+
+def right_result(pitfall: ModuleType | Any) -> list[object]:
+    """What it returns where nothing is wrong: one value, or nothing that is looked at."""
+    return [symptom.right for symptom in symptoms_of(pitfall) if isinstance(symptom, Returns)][:1]
+
+
+# --- The two sides --------------------------------------------------------------------------------
+
+
+@contextmanager
+def showing(pitfall: ModuleType | Any, driver: str, line: str = LINE) -> Iterator[list[object]]:
+    """Within the block the wrong side runs, and puts its result into the list that this yields."""
+    symptom = shown(pitfall, driver, line)
+    results: list[object] = []
+    if isinstance(symptom, Raises):
         with pytest.raises(symptom.exception, match=re.escape(symptom.fragment)):
-            pitfall.broken(session)
-    elif isinstance(symptom, Raises):
-        pitfall.broken(session)
-    else:
-        assert symptom.wrong != symptom.right
-        expected = symptom.wrong if shows else symptom.right
-        assert pitfall.broken(session) == expected, symptom.told()
+            yield results
+        return
+    if isinstance(symptom, Warns):
+        with pytest.warns(symptom.category, match=re.escape(symptom.fragment)):
+            yield results
+        return
+    if symptom is None:
+        # A symptom that shows where it is not named comes through as itself.
+        yield results
+        assert results[: len(right_result(pitfall))] == right_result(pitfall), f"on {driver} {line}"
+        return
+    assert symptom.wrong != symptom.right
+    yield results
+    assert results == [symptom.wrong], symptom.told()
 
 
-def check_fixed(pitfall: ModuleType | Any, session: Session | Engine) -> None:
-    """The right side does not."""
-    result = pitfall.fixed(session)
-    if isinstance(pitfall.SYMPTOM, Returns):
-        assert result == pitfall.SYMPTOM.right
+@contextmanager
+def not_showing(pitfall: ModuleType | Any) -> Iterator[list[object]]:
+    """The same for the right side, on whatever driver and version."""
+    results: list[object] = []
+    yield results
+    expected = right_result(pitfall)
+    assert results[: len(expected)] == expected
+
+
+def run(pitfall: ModuleType | Any, side: str, driver: str, given: object) -> None:
+    """Run one side of *pitfall*; raise ``AssertionError`` where it is not as told."""
+    driver = driver.replace(" ", "_")
+    watch = showing(pitfall, driver) if side == "broken" else not_showing(pitfall)
+    with watch as results:
+        results.append(getattr(pitfall, side)(given))
+
+
+async def run_async(pitfall: ModuleType | Any, side: str, driver: str, given: object) -> None:
+    """The same for an ``async def``."""
+    driver = driver.replace(" ", "_")
+    watch = showing(pitfall, driver) if side == "broken" else not_showing(pitfall)
+    with watch as results:
+        results.append(await getattr(pitfall, side)(given))
+
+
+def kind_if_whole(slug: str) -> Kind | None:
+    """What the sides of *slug* take; None where ``test_a_module_is_whole`` says what is wrong.
+
+    An error here would stop the run of all the others.
+    """
+    try:
+        return kind_of(load(slug).broken)
+    except Exception:
+        return None
+
+
+def cases(kind: str, *, awaited: bool) -> list[Any]:
+    """Each pitfall whose sides take *kind*, on each of its drivers that is installed."""
+    installed = {*SYNC_DRIVERS, *("psycopg_async" if d == "psycopg" else d for d in ASYNC_DRIVERS)}
+    found = []
+    for slug in SLUGS:
+        if kind_if_whole(slug) != (kind, awaited):
+            continue
+        pitfall = load(slug)
+        least = getattr(pitfall, "REQUIRES", None)
+        marks = [pytest.mark.requires_postgres(least)] if least else []
+        found += [
+            # "psycopg async": as other tests name it, so that ``--drivers`` knows it.
+            pytest.param(
+                slug, driver.replace("_", " "), side, id=f"{slug}-{driver}-{side}", marks=marks
+            )
+            for driver in drivers_of(pitfall)
+            if driver in installed
+            for side in ("broken", "fixed")
+        ]
+    return found
+
+
+def async_driver(driver: str) -> AsyncDriver:
+    """The name of *driver* in ``database.py``, where psycopg is one for both."""
+    return "asyncpg" if driver == "asyncpg" else "psycopg"
+
+
+def sync_driver(driver: str) -> SyncDriver:
+    """The same for a synchronous one."""
+    return "psycopg2" if driver == "psycopg2" else "psycopg"
+
+
+def url_of(database: str, driver: str) -> str:
+    """*database* with its driver; that of psycopg serves both sorts of engines."""
+    name = driver.removesuffix(" async")
+    url = make_url(database).set(drivername=f"postgresql+{name}")
+    return url.render_as_string(hide_password=False)
+
+
+parametrize = pytest.mark.parametrize
+
+
+@parametrize(("slug", "driver", "side"), cases("Session", awaited=False))
+def test_a_session(slug: str, driver: str, side: str, engines: dict[str, Engine]) -> None:
+    with isolated_session(engines[driver]) as session:
+        run(load(slug), side, driver, session)
+
+
+@parametrize(("slug", "driver", "side"), cases("Engine", awaited=False))
+def test_an_engine(slug: str, driver: str, side: str, real_commits: str) -> None:
+    engine = create_sync_engine(real_commits, driver=sync_driver(driver))
+    try:
+        run(load(slug), side, driver, engine)
+    finally:
+        engine.dispose()
+
+
+# An asynchronous driver without asyncio leaves one behind: that is its error's other half.
+@pytest.mark.filterwarnings("ignore:coroutine .connect. was never awaited:RuntimeWarning")
+@parametrize(("slug", "driver", "side"), cases("str", awaited=False))
+def test_a_url(slug: str, driver: str, side: str, real_commits: str) -> None:
+    run(load(slug), side, driver, url_of(real_commits, driver))
+
+
+@pytest.mark.asyncio
+@parametrize(("slug", "driver", "side"), cases("AsyncSession", awaited=True))
+async def test_an_async_session(
+    slug: str, driver: str, side: str, async_engines: dict[str, AsyncEngine]
+) -> None:
+    async with isolated_async_session(async_engines[async_driver(driver)]) as session:
+        await run_async(load(slug), side, driver, session)
+
+
+@pytest.mark.asyncio
+@parametrize(("slug", "driver", "side"), cases("AsyncEngine", awaited=True))
+async def test_an_async_engine(slug: str, driver: str, side: str, real_commits: str) -> None:
+    engine = create_asyncio_engine(real_commits, driver=async_driver(driver))
+    try:
+        await run_async(load(slug), side, driver, engine)
+    finally:
+        await engine.dispose()
+
+
+@pytest.mark.asyncio
+@parametrize(("slug", "driver", "side"), cases("str", awaited=True))
+async def test_a_url_under_asyncio(slug: str, driver: str, side: str, real_commits: str) -> None:
+    await run_async(load(slug), side, driver, url_of(real_commits, driver))
+
+
+# --- The modules are whole ------------------------------------------------------------------------
 
 
 def test_there_are_pitfalls() -> None:
-    assert len(SLUGS) >= 5
+    assert len(SLUGS) >= 8
 
 
-def takes(slug: str) -> str:
-    """What ``broken()`` takes: a session that is undone, or an engine where commits are real."""
-    module = importlib.import_module(f"examples.pitfalls.{slug}")
-    (taken,) = inspect.signature(module.broken).parameters
-    return taken
+@parametrize("slug", SLUGS)
+def test_a_module_is_whole(slug: str) -> None:
+    pitfall = load(slug)
+    assert kind_of(pitfall.broken) == kind_of(pitfall.fixed)
+    known = set(drivers_of(pitfall))
+    for symptom in symptoms_of(pitfall):
+        assert set(symptom.drivers) <= known, "a driver on which it is not run"
+        assert symptom.lines
+        if isinstance(symptom, Raises | Warns):
+            kind = symptom.exception if isinstance(symptom, Raises) else symptom.category
+            assert kind not in {Exception, Warning}, "every error would be it"
+            assert len(symptom.fragment) >= 5
+    for driver in drivers_of(pitfall):
+        for line in ("2.0", "2.1"):
+            shown(pitfall, driver, line)
 
 
-@pytest.mark.parametrize("slug", [slug for slug in SLUGS if takes(slug) == "session"])
-@pytest.mark.parametrize("check", [check_broken, check_fixed])
-def test_a_pitfall_is_as_told(
-    slug: str, check: Callable[[Any, Session], None], session: Session
-) -> None:
-    check(importlib.import_module(f"examples.pitfalls.{slug}"), session)
+# --- Seeded faults: what turns it red -------------------------------------------------------------
 
 
-@pytest.mark.parametrize("slug", [slug for slug in SLUGS if takes(slug) == "engine"])
-@pytest.mark.parametrize("check", [check_broken, check_fixed])
-def test_a_pitfall_of_several_connections_is_as_told(
-    slug: str, check: Callable[[Any, Engine], None], real_commits: str
-) -> None:
-    engine = create_sync_engine(real_commits)
-    check(importlib.import_module(f"examples.pitfalls.{slug}"), engine)
-    engine.dispose()
+def sync_side(value: Callable[[], object]) -> Callable[[str], object]:
+    """A side that takes a URL."""
+
+    def side(url: str) -> object:
+        return value()
+
+    return side
 
 
-@pytest.mark.parametrize(
+def warned() -> None:
+    warnings.warn("two words", UserWarning, stacklevel=1)
+
+
+def fake(symptom: Any, broken: Callable[[], object], fixed: Callable[[], object]) -> Any:
+    """A pitfall of a URL."""
+    return SimpleNamespace(SYMPTOM=symptom, broken=sync_side(broken), fixed=sync_side(fixed))
+
+
+def nothing() -> None:
+    return None
+
+
+SUM = Returns(1, 2, "a sum")
+OTHER = "1.4"  # no line of this test run
+RED = {
+    "cured": (Raises(ValueError, "two words"), nothing),
+    "other message": (Raises(ValueError, "two words"), lambda: int("x")),
+    "other error": (Raises(KeyError, "invalid literal"), lambda: int("x")),
+    "raises on another line": (
+        Raises(ValueError, "invalid literal", lines=(OTHER,)),
+        lambda: int("x"),
+    ),
+    "raises on another driver": (
+        Raises(ValueError, "invalid literal", drivers=("psycopg2",)),
+        lambda: int("x"),
+    ),
+    "right after all": (SUM, lambda: 2),
+    "wrong on another line": (Returns(1, 2, "a sum", lines=(OTHER,)), lambda: 1),
+    "wrong on another driver": (Returns(1, 2, "a sum", drivers=("psycopg2",)), lambda: 1),
+    "wrong and right are one": (Returns(1, 1, "a sum"), lambda: 1),
+    "warns no more": (Warns(UserWarning, "two words"), nothing),
+    "warns of something else": (Warns(UserWarning, "three words"), warned),
+    "warns on another driver": (Warns(UserWarning, "two words", drivers=("psycopg2",)), warned),
+    "two symptoms at once": ((SUM, Raises(ValueError, "invalid literal")), lambda: 1),
+}
+
+
+@parametrize(("symptom", "broken"), RED.values(), ids=RED.keys())
+def test_a_changed_symptom_turns_the_test_red(symptom: Any, broken: Callable[[], object]) -> None:
+    # pytest.fail.Exception: pytest.raises() and pytest.warns() say "did not" with it.
+    red = (AssertionError, ValueError, UserWarning, pytest.fail.Exception)
+    quiet = pytest.warns(UserWarning, match="two words")  # pytest.warns() passes on what it is not
+    other = symptom == Warns(UserWarning, "three words")
+    with quiet if other else nullcontext(), pytest.raises(red):
+        run(fake(symptom, broken, nothing), "broken", "psycopg", "url")
+
+
+@parametrize(
     ("symptom", "broken"),
     [
-        (Raises(ValueError, "two words"), lambda _: None),
-        (Raises(ValueError, "two words"), lambda _: int("x")),
-        (Raises(ValueError, "invalid literal", lines=("1.4",)), lambda _: int("x")),
-        (Returns(1, 2, "a sum"), lambda _: 2),
+        (Raises(ValueError, "invalid literal"), lambda: int("x")),
+        (Raises(ValueError, "invalid literal", drivers=("psycopg2",)), nothing),
+        (Raises(ValueError, "invalid literal", lines=(OTHER,)), nothing),
+        (SUM, lambda: 1),
+        (Returns(1, 2, "a sum", drivers=("psycopg2",)), lambda: 2),
+        (Warns(UserWarning, "two words"), warned),
+        (
+            (
+                Raises(ValueError, "invalid", drivers=("psycopg",)),
+                Raises(KeyError, "invalid", drivers=("psycopg2",)),
+            ),
+            lambda: int("x"),
+        ),
     ],
-    ids=["cured", "other message", "unnamed version", "right after all"],
 )
-def test_a_changed_symptom_turns_the_test_red(symptom: Any, broken: Any) -> None:
-    nobody: Any = None
-    # pytest.fail.Exception: pytest.raises() itself says "did not raise" with it.
-    with pytest.raises((AssertionError, ValueError, pytest.fail.Exception)):
-        check_broken(SimpleNamespace(SYMPTOM=symptom, broken=broken), nobody)
+def test_what_is_as_told_passes(symptom: Any, broken: Callable[[], object]) -> None:
+    run(fake(symptom, broken, nothing), "broken", "psycopg", "url")
 
 
-def test_a_remedy_that_does_not_help_turns_the_test_red() -> None:
-    nobody: Any = None
+@parametrize("fixed", [lambda: 1, lambda: int("x"), warned])
+def test_a_remedy_that_does_not_help_turns_the_test_red(fixed: Callable[[], object]) -> None:
+    with pytest.raises((AssertionError, ValueError, UserWarning)):
+        run(fake(SUM, nothing, fixed), "fixed", "psycopg", "url")
+
+
+@pytest.mark.asyncio
+async def test_an_async_side_is_awaited() -> None:
+    async def right(url: str) -> object:
+        return 2
+
+    async def wrong(url: str) -> object:
+        return 1
+
+    pitfall = SimpleNamespace(SYMPTOM=SUM, broken=wrong, fixed=right)
+    await run_async(pitfall, "broken", "asyncpg", "url")
+    await run_async(pitfall, "fixed", "asyncpg", "url")
     with pytest.raises(AssertionError):
-        check_fixed(SimpleNamespace(SYMPTOM=Returns(1, 2, "a sum"), fixed=lambda _: 1), nobody)
+        await run_async(
+            SimpleNamespace(SYMPTOM=SUM, broken=right, fixed=right), "broken", "asyncpg", "url"
+        )
+    with pytest.raises(AssertionError):
+        await run_async(
+            SimpleNamespace(SYMPTOM=SUM, broken=wrong, fixed=wrong), "fixed", "asyncpg", "url"
+        )
+
+
+def test_an_unknown_parameter_turns_the_collection_red() -> None:
+    def of_a_number(session: int) -> None: ...
+    async def of_a_session(session: Session) -> None: ...
+
+    for side in (of_a_number, of_a_session):
+        with pytest.raises(TypeError, match="expected one of"):
+            kind_of(side)
+
+
+def test_a_url_has_the_driver_of_the_run() -> None:
+    url = "postgresql://desk:secret@127.0.0.1/soe"
+    assert url_of(url, "psycopg async") == "postgresql+psycopg://desk:secret@127.0.0.1/soe"
+    assert url_of(url, "asyncpg") == "postgresql+asyncpg://desk:secret@127.0.0.1/soe"
+    of_asyncpg = Raises(ValueError, "invalid literal", drivers=("asyncpg",))
+    assert drivers_of(fake(of_asyncpg, nothing, nothing)) == ASYNC
+    assert drivers_of(fake(SUM, nothing, nothing)) == SYNC

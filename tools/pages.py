@@ -68,28 +68,6 @@ def excerpt_here(path: str, *names: str) -> None:
     print(f"```python\n{code}\n```\n\nFrom [`{path}`]({path}).")
 
 
-def pitfall(slug: str) -> None:
-    """Print one pitfall: title, why, the wrong code with its symptom, the right one.  For cog."""
-    path = f"examples/pitfalls/{slug}.py"
-    module = importlib.import_module(f"examples.pitfalls.{slug}")
-    title, _, why = (module.__doc__ or "").strip().partition("\n\n")
-    print(f"## {title.strip()}\n\n{why.strip()}\n")
-    print(f"**Wrong**: {module.SYMPTOM.told()}.\n\n```python\n{source_of(path, 'broken')}\n```\n")
-    print(f"**Right**\n\n```python\n{source_of(path, 'fixed')}\n```\n")
-    print(f"From [`{path}`](../{path}); see [{module.SOURCE[0]}]({module.SOURCE[1]}).")
-
-
-def pitfall_sides(slug: str) -> None:
-    """Print a pitfall within another page: why, wrong, right; the page has the title.  For cog."""
-    module = importlib.import_module(f"examples.pitfalls.{slug}")
-    why = (module.__doc__ or "").strip().partition("\n\n")[2].strip()
-    path = f"examples/pitfalls/{slug}.py"
-    print(f"{why}\n\n**Wrong**: {module.SYMPTOM.told()}.\n")
-    print(f"```python\n{source_of(path, 'broken')}\n```\n")
-    print(f"**Right**\n\n```python\n{source_of(path, 'fixed')}\n```\n")
-    print(f"From [`{path}`](../{path}).")
-
-
 def measured(name: str) -> None:
     """Print what ``benchmarks/results`` says of one suite: a table, and its plot.  For cog."""
     document = json.loads((ROOT / "benchmarks" / "results" / f"{name}.json").read_text())
@@ -448,7 +426,9 @@ def in_markdown(fix: str) -> str:
 
 def run_cog(arguments: list[str]) -> int:
     """Run cog over every page."""
-    prologue = "from tools.pages import *"
+    # The last wins where two have one name.
+    modules = ("benchmarks.claims", "tools.pitfall_pages", "tools.pages")
+    prologue = "; ".join(f"from {module} import *" for module in modules)
     names = [str(page.relative_to(ROOT)) for page in pages()]
     command = [sys.executable, "-m", "cogapp", "-p", prologue, "-P", "-I", str(ROOT)]
     return subprocess.run([*command, *arguments, *names], cwd=ROOT, check=False).returncode

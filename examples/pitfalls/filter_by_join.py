@@ -10,6 +10,7 @@ from ..models import Tag, Ticket, TicketTag
 from ..testing_patterns.factories import make_ticket
 from ._symptom import Returns
 
+FAMILY = "queries"
 SYMPTOM = Returns(wrong=2, right=1, meaning="the count of one ticket with two tags")
 SOURCE = (
     "EXISTS forms: has() / any()",

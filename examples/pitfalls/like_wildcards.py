@@ -10,6 +10,7 @@ from ..models import Ticket
 from ..testing_patterns.factories import make_ticket
 from ._symptom import Returns
 
+FAMILY = "queries"
 SYMPTOM = Returns(
     wrong=2, right=0, meaning="the count of titles with an underscore, of two without"
 )

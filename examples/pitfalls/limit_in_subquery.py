@@ -13,6 +13,7 @@ from ..models import Ticket
 from ..testing_patterns.factories import make_ticket
 from ._symptom import Returns
 
+FAMILY = "queries"
 SYMPTOM = Returns(wrong=6, right=1, meaning="how many tickets are deleted by a LIMIT of one")
 SOURCE = (
     "SELECT: The Locking Clause",

@@ -10,7 +10,9 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
 from ._symptom import Raises
 
+FAMILY = "models"
 SYMPTOM = Raises(TypeError, "has no len()", lines=("2.1",))
+RULE = "python-only-hybrid"
 SOURCE = (
     "Hybrid attributes",
     "https://docs.sqlalchemy.org/en/21/orm/extensions/hybrid.html",

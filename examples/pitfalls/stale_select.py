@@ -10,6 +10,7 @@ from ..models import Ticket
 from ..testing_patterns.factories import make_ticket
 from ._symptom import Returns
 
+FAMILY = "sessions"
 SYMPTOM = Returns(wrong="old", right="new", meaning="a title that was changed to new elsewhere")
 SOURCE = (
     "Populate Existing",

@@ -12,9 +12,11 @@ from sqlalchemy import Engine, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
+from ..locking import sqlstate
 from ..testing_patterns.factories import make_ticket
 from ._symptom import Returns
 
+FAMILY = "migrations"
 SYMPTOM = Returns(wrong="40P01", right="both done", meaning="what becomes of migration and writer")
 SOURCE = (
     "Explicit Locking: Deadlocks",
@@ -33,7 +35,7 @@ def broken(engine: Engine) -> object:
             migration.execute(COMMENTS)
         writer.result()
     except DBAPIError as error:
-        return getattr(error.orig, "sqlstate", None)
+        return sqlstate(error)
     return "both done"
 
 
@@ -47,7 +49,7 @@ def fixed(engine: Engine) -> object:
             migration.execute(COMMENTS)
         writer.result()
     except DBAPIError as error:
-        return getattr(error.orig, "sqlstate", None)
+        return sqlstate(error)
     return "both done"
 
 

@@ -14,6 +14,7 @@ from ..models import ImportCheckpoint
 from ._symptom import Returns
 
 LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
+FAMILY = "writing"
 SYMPTOM = Returns(wrong=False, right=True, meaning="whether `updated_at` moved")
 SOURCE = (
     "INSERT…ON CONFLICT (Upsert)",

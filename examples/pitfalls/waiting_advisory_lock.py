@@ -11,8 +11,10 @@ from concurrent.futures import ThreadPoolExecutor
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DBAPIError
 
+from ..locking import sqlstate
 from ._symptom import Returns
 
+FAMILY = "migrations"
 SYMPTOM = Returns(wrong="40P01", right="both done", meaning="what becomes of two deployments")
 SOURCE = (
     "Advisory Locks",
@@ -35,7 +37,9 @@ def fixed(engine: Engine) -> object:
     return while_the_first_builds_its_index(engine, second)
 
 
-def while_the_first_builds_its_index(engine: Engine, second: Callable[[Connection], None]) -> str:
+def while_the_first_builds_its_index(
+    engine: Engine, second: Callable[[Connection], None]
+) -> str | None:
     """What becomes of two deployments, of which the first holds the lock."""
     autocommit = engine.execution_options(isolation_level="AUTOCOMMIT")
     asks = text(
@@ -56,7 +60,7 @@ def while_the_first_builds_its_index(engine: Engine, second: Callable[[Connectio
             first.execute(text("SELECT pg_advisory_unlock(1)"))
             turn.result()
         except DBAPIError as error:
-            return str(getattr(error.orig, "sqlstate", error))
+            return sqlstate(error)
         finally:
             first.execute(text("SELECT pg_advisory_unlock_all()"))
     return "both done"

@@ -1,0 +1,39 @@
+"""Let a bulk UPDATE return what the session holds, under asyncio
+
+`update()` sets plain values on loaded objects, and expires what SQL computes: touching it is a
+query. `synchronize_session=False` alone leaves the old values.
+"""
+
+from sqlalchemy import func, update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from ..models import Ticket
+from ..testing_patterns.factories import make_ticket
+from .lazy_load_async import NO_GREENLET
+
+FAMILY = "writing"
+SYMPTOM = NO_GREENLET
+SOURCE = (
+    "Selecting a Synchronization Strategy",
+    "https://docs.sqlalchemy.org/en/21/orm/queryguide/dml.html"
+    "#selecting-a-synchronization-strategy",
+)
+
+
+async def broken(session: AsyncSession) -> object:
+    session.add(ticket := make_ticket(title="vpn"))
+    await session.flush()
+    change = update(Ticket).where(Ticket.id == ticket.id)
+    await session.execute(change.values(title=func.upper(Ticket.title)))
+    return ticket.title
+
+
+async def fixed(session: AsyncSession) -> object:
+    session.add(ticket := make_ticket(title="vpn"))
+    await session.flush()
+    change = update(Ticket).where(Ticket.id == ticket.id)
+    await session.execute(
+        change.values(title=func.upper(Ticket.title)).returning(Ticket),
+        execution_options={"synchronize_session": False, "populate_existing": True},
+    )
+    return ticket.title

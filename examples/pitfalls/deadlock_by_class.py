@@ -1,0 +1,37 @@
+"""Know a deadlock by its SQLSTATE, not by its class
+
+psycopg raises `OperationalError` for a deadlock (here: raised by hand) and for a serialization
+failure. asyncpg raises the plain base class, and the retry never comes. See
+`references/error-handling.md`.
+"""
+
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from ._symptom import Raises
+
+FAMILY = "sessions"
+SYMPTOM = Raises(DBAPIError, "40P01", drivers=("asyncpg",))
+SOURCE = (
+    "Serialization Failure Handling",
+    "https://www.postgresql.org/docs/18/mvcc-serialization-failure-handling.html",
+)
+
+
+async def broken(session: AsyncSession) -> object:
+    try:
+        await session.execute(text("DO $$ BEGIN RAISE SQLSTATE '40P01'; END $$"))
+    except OperationalError:
+        return "try again"
+    return None
+
+
+async def fixed(session: AsyncSession) -> object:
+    try:
+        await session.execute(text("DO $$ BEGIN RAISE SQLSTATE '40P01'; END $$"))
+    except DBAPIError as error:
+        if getattr(error.orig, "sqlstate", None) not in {"40001", "40P01"}:
+            raise
+        return "try again"
+    return None

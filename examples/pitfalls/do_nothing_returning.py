@@ -1,0 +1,35 @@
+"""Do not count on RETURNING of ON CONFLICT DO NOTHING
+
+It returns what was inserted. The row that was there already is left out, without a word. See
+`references/bulk-operations.md`.
+"""
+
+from sqlalchemy import select
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import Session
+
+from ..models import ImportCheckpoint
+from ._symptom import Returns
+
+FAMILY = "writing"
+SYMPTOM = Returns(wrong=1, right=2, meaning="how many ids come for two rows, one there before")
+SOURCE = (
+    "INSERT: RETURNING",
+    "https://www.postgresql.org/docs/18/sql-insert.html",
+)
+
+
+def broken(session: Session) -> object:
+    session.add(ImportCheckpoint(source="crm"))
+    rows = [{"source": "crm"}, {"source": "mail"}]
+    adding = insert(ImportCheckpoint).values(rows).on_conflict_do_nothing(index_elements=["source"])
+    return len(session.scalars(adding.returning(ImportCheckpoint.id)).all())
+
+
+def fixed(session: Session) -> object:
+    session.add(ImportCheckpoint(source="crm"))
+    rows = [{"source": "crm"}, {"source": "mail"}]
+    adding = insert(ImportCheckpoint).values(rows).on_conflict_do_nothing(index_elements=["source"])
+    session.execute(adding)
+    wanted = ImportCheckpoint.source.in_([row["source"] for row in rows])
+    return len(session.scalars(select(ImportCheckpoint.id).where(wanted)).all())

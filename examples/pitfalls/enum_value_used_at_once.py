@@ -1,0 +1,33 @@
+"""Commit a new enum value before you use it
+
+A native type takes a value in a transaction, but no statement of that transaction may use it. In
+Alembic: `op.get_context().autocommit_block()`. Checked text knows no such rule.
+"""
+
+from sqlalchemy import Engine, text
+from sqlalchemy.exc import DBAPIError
+
+from ._symptom import Raises
+
+FAMILY = "enums"
+SYMPTOM = Raises(DBAPIError, 'unsafe use of new value "on_hold" of enum type state')
+SOURCE = ("ALTER TYPE", "https://www.postgresql.org/docs/18/sql-altertype.html")
+
+
+def broken(engine: Engine) -> object:
+    with engine.begin() as connection:
+        connection.execute(text("CREATE TYPE state AS ENUM ('open')"))
+    with engine.begin() as connection:
+        connection.execute(text("ALTER TYPE state ADD VALUE 'on_hold'"))
+        connection.execute(text("SELECT 'on_hold'::state"))
+    return None
+
+
+def fixed(engine: Engine) -> object:
+    with engine.begin() as connection:
+        connection.execute(text("CREATE TYPE state AS ENUM ('open')"))
+    with engine.begin() as connection:
+        connection.execute(text("ALTER TYPE state ADD VALUE 'on_hold'"))
+    with engine.begin() as connection:
+        connection.execute(text("SELECT 'on_hold'::state"))
+    return None

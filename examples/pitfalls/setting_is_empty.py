@@ -1,0 +1,37 @@
+"""Read a setting of your own through `nullif()`
+
+What `set_config(…, true)` has set is gone after the transaction, but not NULL: the connection now
+knows the name, and reads `''`. In the pool the next request meets that.
+"""
+
+from sqlalchemy import Engine, text
+from sqlalchemy.exc import DataError
+
+from ._symptom import Raises
+
+FAMILY = "sessions"
+SYMPTOM = Raises(DataError, 'invalid input syntax for type uuid: ""')
+SOURCE = (
+    "Configuration Settings Functions",
+    "https://www.postgresql.org/docs/18/functions-admin.html#FUNCTIONS-ADMIN-SET",
+)
+
+
+def broken(engine: Engine) -> object:
+    with engine.connect() as connection:
+        with connection.begin():
+            tenant = "SELECT set_config('desk.tenant', gen_random_uuid()::text, true)"
+            connection.execute(text(tenant))
+        with connection.begin():
+            read = "SELECT current_setting('desk.tenant', true)::uuid"
+            return connection.scalar(text(read))
+
+
+def fixed(engine: Engine) -> object:
+    with engine.connect() as connection:
+        with connection.begin():
+            tenant = "SELECT set_config('desk.tenant', gen_random_uuid()::text, true)"
+            connection.execute(text(tenant))
+        with connection.begin():
+            read = "SELECT nullif(current_setting('desk.tenant', true), '')::uuid"
+            return connection.scalar(text(read))
