@@ -9,6 +9,7 @@ import pytest
 from psycopg import sql
 from sqlalchemy import Engine
 
+from tests.choice import of_other_drivers, without_server
 from tests.short import SHORT
 
 pytest_plugins = [
@@ -19,9 +20,20 @@ pytest_plugins = [
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """The long form of what runs once in ``make test``."""
+    """The long form of what runs once in ``make test``, and the short ones of further runs."""
     parser.addoption(
         "--repetitions", type=int, default=1, help="run the tests marked concurrent so many times"
+    )
+    parser.addoption(
+        "--drivers",
+        type=lambda names: names.split(","),
+        metavar="NAME,…",
+        help="what runs once a driver runs with these alone, or with those that it knows",
+    )
+    parser.addoption(
+        "--only-served",
+        action="store_true",
+        help="leave out what does not speak to the run's server: for a run on another one",
     )
 
 
@@ -34,7 +46,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what needs a container engine where there is none, and what was run once already.
+    """Leave out what needs a container engine where there is none, and what was run already.
 
     Left out, not skipped: a skip would say that something was not proved.
     """
@@ -45,10 +57,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     unwanted = {"once"} if SHORT else set()
     if not (facts and facts["provider"] == "container"):
         unwanted.add("container")
-    left_out = [
+    left_out = {
         item for item in items if unwanted & {marker.name for marker in item.iter_markers()}
-    ]
-    config.hook.pytest_deselected(items=left_out)
+    }
+    if config.option.drivers:
+        left_out.update(of_other_drivers(items, config.option.drivers))
+    if config.option.only_served:
+        left_out.update(without_server(items))
+    config.hook.pytest_deselected(items=[item for item in items if item in left_out])
     items[:] = [item for item in items if item not in left_out]
 
 
