@@ -5,7 +5,7 @@ PYTHON ?= python3
 RUN := .venv/bin/python
 MODULES := $(wildcard scripts/*-*.py)
 
-.PHONY: help setup demo serve bench prove test test-2.0 test-2.0-lowest lint format types pages check-pages skill site wheel ci constraints clean
+.PHONY: help setup demo serve bench prove test test-2.0 test-2.0-lowest lint format types pages check-pages skill docs docs-serve wheel ci constraints clean
 
 help: ## List the targets
 	@grep -E '^[a-z0-9.-]+:.*## ' Makefile | sed -E 's/^([a-z0-9.-]+):.*## /\1\t/' | expand -t 17
@@ -33,10 +33,8 @@ serve: setup ## Serve the desk over HTTP on a throw-away PostgreSQL
 bench: setup ## Measure the patterns beside the alternatives (make bench BENCH="--quick search")
 	@$(RUN) -m benchmarks $(BENCH)
 
-prove: setup ## The long forms: concurrent tests 50 times, 500 clients that leave, 200,000 rows
-	@$(RUN) -m tools.prove
-	@$(RUN) -m tools.prove_service
-	@RECIPE_ROWS=200000 $(RUN) -m pytest -q tests/examples/test_migration_guide/test_recipes.py
+prove: setup ## All long forms, for hours; then what is claimed and what was measured
+	@$(RUN) -m tools.long_forms $(PROVE)
 
 lint: setup ## Ruff, ShellCheck
 	@$(RUN) -m ruff check .
@@ -69,8 +67,11 @@ skill: setup ## Build the installable skill in build/, a folder and a zip, and v
 wheel: setup ## Build the wheel in dist/: the skill, and its scripts as commands
 	@$(RUN) -m hatchling build -t wheel -d dist
 
-site: setup ## Build the site into site/, strictly
-	@$(RUN) -m mkdocs build --quiet --strict
+docs: setup ## Build the site into site/, strictly
+	@NO_MKDOCS_2_WARNING=1 $(RUN) -m mkdocs build --quiet --strict
+
+docs-serve: setup ## Serve the site on a loopback port while you write
+	@NO_MKDOCS_2_WARNING=1 $(RUN) -m mkdocs serve
 
 ci: ## What lands a change
 	@bash .ci/run

@@ -34,7 +34,7 @@ HERE = Path(__file__).resolve().parent
 # A checkpoint in the middle, or one suite's pages driving out another's, is noise.
 SETTINGS = {"shared_buffers": "1GB", "max_wal_size": "8GB", "checkpoint_timeout": "1h"}
 PLOTS = HERE.parent / "references" / "images"  # where the pages show them
-OURS = {"__main__", "databases", "harness", "planted_faults", "plot", "side_by_side"}
+OURS = {"__main__", "claims", "databases", "harness", "planted_faults", "plot", "side_by_side"}
 EPILOG = """\
 examples:
   python -m benchmarks                    every suite; writes results/ and the plots

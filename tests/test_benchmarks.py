@@ -17,6 +17,7 @@ from sqlalchemy.orm.events import MapperEvents
 
 from benchmarks.__main__ import PLOTS, main, suites
 from benchmarks.__main__ import load as load_suite
+from benchmarks.claims import verdicts
 from benchmarks.harness import (
     BenchmarkError,
     Case,
@@ -256,66 +257,25 @@ def test_a_committed_result(name: str) -> None:
     assert_plot_shows(document, (PLOTS / f"benchmark-{name}.svg").read_text())
 
 
-def ratio(name: str, case: str, to: str) -> float:
-    """How many times as long *case* took as *to*, by the committed result."""
-    document = json.loads((RESULTS / f"{name}.json").read_text())
-    medians = {each["case"]: each["median_s"] for each in document["cases"]}
-    found: float = medians[case] / medians[to]
-    return found
+def not_kept(name: str) -> list[str]:
+    """What ``benchmarks/claims.toml`` says of a suite, and its committed result does not."""
+    found = [each for each in verdicts() if (each.claim.result or each.claim.by) == name]
+    assert found, name
+    return [f"{each.claim.claim}: {each.value}, {each.told}" for each in found if not each.accepted]
 
 
-def test_a_late_page_costs_what_the_first_does() -> None:
-    assert ratio("pagination", "page 10,000: keyset", "page 1: keyset") <= 1.2
-    assert ratio("pagination", "page 10,000: OFFSET", "page 10,000: keyset") >= 10
-
-
-def test_a_rare_word_is_found_by_its_index() -> None:
-    without = "rare word, count: ILIKE without an index"
-    assert ratio("search", without, "rare word, count: full text") >= 50
-    assert ratio("search", without, "rare word, count: ILIKE, trigrams") >= 50
+@pytest.mark.parametrize("name", suites())
+def test_the_figures_keep_what_is_claimed(name: str) -> None:
+    assert not_kept(name) == []
 
 
 def test_n_plus_one_is_the_slowest() -> None:
-    assert ratio("eager_loading", "two SELECTs for each ticket (N+1)", "selectinload") >= 2
-
-
-def test_the_audit_trigger_costs_less_than_the_write() -> None:
-    assert ratio("audit_trails", "ORM flush: trigger", "ORM flush: no trail") <= 2
-    assert ratio("audit_trails", "one UPDATE: trigger", "one UPDATE: no trail") <= 3
+    assert not_kept("eager_loading") == []
+    document = json.loads((RESULTS / "eager_loading.json").read_text())
+    slowest = max(document["cases"], key=lambda case: case["median_s"])
+    assert slowest["case"] == "two SELECTs for each ticket (N+1)"
 
 
 def test_a_copy_of_ours_is_not_far_from_the_drivers() -> None:
-    """The goal, 1 / 0.9, is not reached; the page prints what was."""
-    assert ratio("bulk_operations", "COPY: copy_rows, asyncpg", "COPY: asyncpg alone") <= 1.5
-    document = json.loads((RESULTS / "bulk_operations.json").read_text())
-    peaks = {case["case"]: case["peak_mib"] for case in document["cases"]}
-    few, all_rows = peaks["memory: a tenth of the rows"], peaks["memory: all rows"]
-    assert all_rows <= 1.1 * few, "memory does not grow with the rows"
-
-
-def test_ids_in_order_cost_little_beside_copy() -> None:
-    copied = "inserts: asyncpg alone, COPY"
-    ours, theirs = "inserts: bulk_insert_with_return", "inserts: insertmanyvalues"
-    assert ratio("bulk_operations", ours, copied) <= 1 / 0.8
-    assert ratio("bulk_operations", theirs, ours) >= 1
-
-
-def test_an_upsert_costs_less_than_two_copies() -> None:
-    ours = "upserts: upsert_rows"
-    assert ratio("bulk_operations", ours, "inserts: asyncpg alone, COPY") <= 1 / 0.5
-    assert ratio("bulk_operations", "upserts: executemany, ON CONFLICT", ours) >= 1
-    fewer = "a tenth of the upserts: "
-    assert ratio("bulk_operations", f"{fewer}advanced-alchemy", f"{fewer}upsert_rows") >= 2
-
-
-def test_all_rules_are_cheap_beside_the_import() -> None:
-    assert ratio("validate_models", "all rules", "import and configure") <= 0.25
-    twice = ratio("validate_models", "twice as many: all rules", "all rules")
-    assert twice <= 2.5, "linear is 2, quadratic 4"
-
-
-def test_the_linter_starts_at_once() -> None:
-    """In 50 ms beyond importing SQLAlchemy."""
-    document = json.loads((RESULTS / "validate_models.json").read_text())
-    medians = {case["case"]: case["median_s"] for case in document["cases"]}
-    assert medians["start: the linter's own"] <= 0.05
+    """The goal is not reached; ``claims.toml`` says why, and what holds meanwhile."""
+    assert not_kept("bulk_operations") == []

@@ -213,7 +213,7 @@ def test_the_marketplace_offers_the_skill() -> None:
 def test_the_index_names_every_page() -> None:
     text = (ROOT / "AGENTS.md").read_text()
     assert len(text.encode()) < 8_000
-    named = set(re.findall(r"references/[\w-]+\.md", text))
+    named = set(re.findall(r"references/[\w.-]+\.md", text))
     assert named == {f"references/{page.name}" for page in (ROOT / "references").glob("*.md")}
     for script in re.findall(r"scripts/[\w-]+\.\w+", text):
         assert (ROOT / script).is_file(), script

@@ -1,7 +1,8 @@
 """The long form of the suite: what runs once in ``make test`` is run many times, and written down.
 
 ``python -m tools.prove [--repetitions 50]`` repeats the tests that are marked ``concurrent`` and
-writes ``benchmarks/results/repetitions.json``: how often each ran, and how often it failed.
+writes ``benchmarks/results/repetitions.json``: how often each ran, and how often it failed.  Fewer
+repetitions are written only where ``--result`` says.
 """
 
 from __future__ import annotations
@@ -57,7 +58,9 @@ def main() -> int:
     """Exit 0 when nothing failed, 1 otherwise, 2 for wrong usage."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--repetitions", type=int, default=50)
-    repetitions: int = parser.parse_args().repetitions
+    parser.add_argument("--result", type=Path, help=f"default: {RESULT}, from 50 on")
+    options = parser.parse_args()
+    repetitions: int = options.repetitions
     if repetitions < 1:
         parser.error(f"received --repetitions {repetitions}; expected 1 or more")
     with tempfile.TemporaryDirectory() as folder:
@@ -65,8 +68,9 @@ def main() -> int:
         run_tests(repetitions, report)
         document = outcomes(report, repetitions)
     show(document)
-    if repetitions >= 50:
-        RESULT.write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
+    target: Path | None = options.result or (RESULT if repetitions >= 50 else None)
+    if target:
+        target.write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
     return 1 if any(test["failures"] for test in document["tests"]) else 0
 
 
