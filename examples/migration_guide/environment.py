@@ -171,7 +171,9 @@ def migrate(metadata: MetaData, settings: MigrationSettings, connection: Connect
                     raise CommandError(
                         f"received no lock within {settings.lock_timeout}, {attempt} times; "
                         "expected a moment without a long transaction; "
-                        "try: look for the oldest xact_start in pg_stat_activity"
+                        "try: look for the oldest xact_start in pg_stat_activity; where that is "
+                        "an autovacuum, which gives way to who waits beyond deadlock_timeout: "
+                        "-x lock-timeout=2s"
                     ) from error
             log.info("no lock within %s, trying again", settings.lock_timeout)
             # Longer each time, and never in step with whatever holds the lock.

@@ -123,6 +123,7 @@ def test_a_lock_that_never_comes_free_is_told(empty: str) -> None:
         )
     assert result.returncode != 0
     assert "received no lock within 100ms, 2 times" in result.stdout + result.stderr
+    assert "try: look for the oldest xact_start" in result.stdout + result.stderr
     # What came before it is committed; what got no lock has left nothing.
     assert revision_of(empty) == "91d3b5e6c0f4"
 
