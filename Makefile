@@ -68,7 +68,7 @@ wheel: setup ## Build the wheel in dist/: the skill, and its scripts as commands
 	@$(RUN) -m hatchling build -t wheel -d dist
 
 docs: setup ## Build the site into site/, strictly
-	@NO_MKDOCS_2_WARNING=1 $(RUN) -m mkdocs build --quiet --strict
+	@NO_MKDOCS_2_WARNING=1 $(RUN) -m mkdocs build --strict
 
 docs-serve: setup ## Serve the site on a loopback port while you write
 	@NO_MKDOCS_2_WARNING=1 $(RUN) -m mkdocs serve

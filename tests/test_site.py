@@ -11,6 +11,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from html import unescape
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Literal
@@ -68,10 +69,16 @@ def served(folder: Path) -> Iterator[str]:
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The site, built as ``make docs`` does."""
     target = tmp_path_factory.mktemp("site")
-    command = [sys.executable, "-m", "mkdocs", "build", "--quiet", "--strict", "-d", str(target)]
-    done = subprocess.run(command, cwd=ROOT, check=False, capture_output=True, text=True)
+    done = build(ROOT, target)
     assert done.returncode == 0, done.stderr
     return target
+
+
+def build(project: Path, target: Path) -> subprocess.CompletedProcess[str]:
+    """Run what the Makefile's ``docs`` runs."""
+    (line,) = re.findall(r"^docs: .*\n\t.*\$\(RUN\) (.+)$", (ROOT / "Makefile").read_text(), re.M)
+    command = [sys.executable, *line.split(), "-d", str(target)]
+    return subprocess.run(command, cwd=project, check=False, capture_output=True, text=True)
 
 
 @pytest.fixture(scope="module")
@@ -227,7 +234,7 @@ def test_code_is_copied(browser: Browser, site: str) -> None:
 def test_each_page_lies_there_as_markdown(folder: Path) -> None:
     told = (folder / "llms.txt").read_text()
     assert told.startswith("# sqlalchemy-orm-expert\n\n> ")
-    assert re.findall(r"\]\((\S+?)\)", told) == NAMES
+    assert re.findall(r"^- \[.+?\]\((\S+?)\)", told, re.MULTILINE) == NAMES
     for name in NAMES:
         text = (folder / name).read_text()
         assert text == shown(source(name).read_text())
@@ -241,7 +248,43 @@ def test_the_index_says_when(name: str) -> None:
     assert "\n" not in when(markdown)
 
 
+def dead_links(folder: Path) -> list[str]:
+    """The links of the site to files that it has not."""
+    found = []
+    for page in sorted(folder.rglob("*.html")):
+        for link in re.findall(r' (?:href|src)="?([^"\s>]+)', page.read_text()):
+            path, _, _ = unescape(link).partition("#")
+            if not path or re.match(r"\w+:|//|/", path) or page.name == "404.html":
+                continue
+            if not (page.parent / path).resolve().exists():
+                found.append(f"{page.relative_to(folder)}: {link}")
+    return found
+
+
+def test_every_link_leads_somewhere(folder: Path) -> None:
+    assert dead_links(folder) == []
+
+
 # --- Seeded faults: what turns these gates red ----------------------------------------------------
+
+
+@pytest.mark.parametrize("link", ["[a](gone.md)", "[a](index.md#gone)", "[a](gone/)"])
+def test_a_broken_link_stops_the_build(tmp_path: Path, link: str) -> None:
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs" / "index.md").write_text(f"# Title\n\n{link}\n")
+    settings = yaml.safe_load((ROOT / "mkdocs.yml").read_text())
+    kept = {name: settings[name] for name in ("site_name", "strict", "validation")}
+    (tmp_path / "mkdocs.yml").write_text(yaml.safe_dump(kept))
+    done = build(tmp_path, tmp_path / "site")
+    assert done.returncode != 0
+    assert "gone" in done.stderr
+
+
+def test_a_dead_link_is_seen(tmp_path: Path) -> None:
+    (tmp_path / "a.html").write_text('<a href="b.html#x">b</a><a href=gone.html>c</a>')
+    (tmp_path / "b.html").write_text('<a href="https://127.0.0.1/">d</a>')
+    assert dead_links(tmp_path) == ["a.html: gone.html"]
+
 
 WHOLE = "<!doctype html><html lang=en><title>t</title><main><h1>Title</h1><p>Text</p>{}</main>"
 

@@ -29,11 +29,29 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         files.append(File.generated(config, name, content=(ROOT / name).read_text()))
     files.append(File.generated(config, "LICENSE", abs_src_path=str(ROOT / "LICENSE")))
     files.append(File.generated(config, "site.css", abs_src_path=str(ROOT / "tools" / "site.css")))
-    for folder in FOLDERS:
-        for path in sorted((ROOT / folder).rglob("*.py")):
-            name = path.relative_to(ROOT).as_posix()
-            files.append(File.generated(config, name, abs_src_path=str(path)))
+    for path in modules():
+        name = path.relative_to(ROOT).as_posix()
+        files.append(File.generated(config, name, abs_src_path=str(path)))
+    for folder in sorted({path.parent for path in modules()}):
+        name = f"{folder.relative_to(ROOT).as_posix()}/index.md"
+        files.append(File.generated(config, name, content=listing(folder)))
     return files
+
+
+def modules() -> list[Path]:
+    """What a page may link to: every module, and the template of the revisions."""
+    return sorted(
+        path
+        for folder in FOLDERS
+        for suffix in ("py", "mako")
+        for path in (ROOT / folder).rglob(f"*.{suffix}")
+    )
+
+
+def listing(folder: Path) -> str:
+    """The modules of *folder*, as a page."""
+    links = [f"- [{path.name}]({path.name})" for path in modules() if path.parent == folder]
+    return "\n".join([f"# {folder.relative_to(ROOT).as_posix()}", "", *links, ""])
 
 
 def on_page_markdown(markdown: str, *, page: Page, config: MkDocsConfig, files: Files) -> str:
@@ -71,7 +89,8 @@ def shown(markdown: str) -> str:
     markdown = MARKS.sub("", FRONTMATTER.sub("", markdown))
     # references/x.md lies at the site's root, and ../examples/ beside it.
     markdown = re.sub(r"\]\(references/", "](", markdown)
-    return re.sub(r"\]\(\.\./", "](", markdown)
+    markdown = re.sub(r"\]\(\.\./", "](", markdown)
+    return re.sub(r"\]\(((?:examples|scripts)/[\w/]*)/\)", r"](\1/index.md)", markdown)
 
 
 def when(markdown: str) -> str:
