@@ -24,7 +24,13 @@ CLAIMS = HERE / "claims.toml"
 RESULTS = HERE / "results"
 RUNS = "long_forms"  # the result that says how each long form ended
 HOLDS, SHORT, UNMEASURED, FAILED = "holds", "falls short", "not measured", "its run failed"
-PLURALS = {HOLDS: "hold", SHORT: "fall short", UNMEASURED: UNMEASURED, FAILED: "whose run failed"}
+# In the count of the claims: of one, and of several.
+COUNTED = {
+    HOLDS: (HOLDS, "hold"),
+    SHORT: (SHORT, "fall short"),
+    UNMEASURED: (UNMEASURED, UNMEASURED),
+    FAILED: ("whose run failed", "whose run failed"),
+}
 SCALES = {"": 1.0, "×": 1.0, "%": 100.0, "ms": 1000.0, "MiB": 1.0}
 BOUND = re.compile(r"(<=|>=|=) (\d+(?:\.\d+)?)")
 RELATIONS = {
@@ -122,7 +128,7 @@ def bound_of(goal: str) -> tuple[str, float]:
 def document_of(result: str | Sequence[str], results: Path) -> Any:
     """A result by its name, or the documents of several files of the repository; None for none.
 
-    Raises ``ClaimError`` for a file that is no JSON.
+    Raises ``ClaimError`` for a file that is no JSON or cannot be read.
     """
     if not isinstance(result, str):
         found = [document_of(path, results) for path in result]
@@ -132,6 +138,8 @@ def document_of(result: str | Sequence[str], results: Path) -> Any:
         return None
     try:
         return json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ClaimError(f"received {path}, which cannot be read: {error.strerror}") from error
     except ValueError as error:
         raise ClaimError(f"received {path}, which is no JSON: {error}") from error
 
@@ -222,7 +230,7 @@ def holds(value: float, goal: str) -> bool:
 
 def shown(value: float, unit: str) -> str:
     """A figure for a reader, to three digits; what is counted in full."""
-    number = f"{value:,.0f}" if float(value).is_integer() or value >= 1000 else f"{value:.3g}"
+    number = f"{value:,.0f}" if float(value).is_integer() or value >= 999.5 else f"{value:.3g}"
     return f"{number} {unit}".rstrip()
 
 
@@ -271,7 +279,8 @@ def judge(claim: Claim, results: Path, full: dict[str, dict[str, Any]]) -> Verdi
     value = measured(claim, document)
     if holds(value, claim.goal):
         return Verdict(claim, HOLDS, value, HOLDS, accepted=True)
-    missing = shown(abs(value - bound_of(claim.goal)[1]), claim.unit)
+    distance = abs(value - bound_of(claim.goal)[1])
+    missing = shown(float(f"{distance:.2g}"), claim.unit)
     told = f"{SHORT} by {missing}" + (f": {claim.open}" if claim.open else "")
     accepted = bool(claim.held) and holds(value, claim.held)
     return Verdict(claim, SHORT, value, told, accepted)
@@ -280,7 +289,16 @@ def judge(claim: Claim, results: Path, full: dict[str, dict[str, Any]]) -> Verdi
 def verdicts(results: Path = RESULTS) -> list[Verdict]:
     """Every claim, held against *results*.  Raises ``ClaimError``."""
     entries, full = load(CLAIMS)
-    return [judge(claim, results, full) for claim in entries]
+    found = []
+    for claim in entries:
+        try:
+            found.append(judge(claim, results, full))
+        except ClaimError:
+            raise
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+            told = f"received results in which {claim.claim!r} cannot be looked up"
+            raise ClaimError(f"{told}: {type(error).__name__}: {error}") from error
+    return found
 
 
 # --- Printing -------------------------------------------------------------------------------------
@@ -294,8 +312,8 @@ def value_told(verdict: Verdict) -> str:
 def counted(found: Sequence[Verdict]) -> str:
     """How many claims there are, and how they stand, in a line."""
     number = Counter(each.status for each in found)
-    told = (f"{number[each]} {PLURALS[each]}" for each in PLURALS if number[each])
-    return f"{len(found)} claims: {', '.join(told)}"
+    told = (f"{number[each]} {COUNTED[each][number[each] > 1]}" for each in COUNTED if number[each])
+    return f"{len(found)} claim{'s' * (len(found) != 1)}: {', '.join(told)}"
 
 
 def lines(found: Sequence[Verdict]) -> Iterator[str]:

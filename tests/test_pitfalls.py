@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib
 import inspect
 import re
@@ -90,6 +91,13 @@ def right_result(pitfall: ModuleType | Any) -> list[object]:
 # --- The two sides --------------------------------------------------------------------------------
 
 
+def as_wrong(pitfall: ModuleType | Any, side: str) -> ModuleType | Any:
+    """*pitfall* with *side* as its wrong one: itself, or the second wrong way that it has."""
+    if side == "broken":
+        return pitfall
+    return SimpleNamespace(SYMPTOM=pitfall.ALSO, broken=pitfall.also)
+
+
 @contextmanager
 def showing(pitfall: ModuleType | Any, driver: str, line: str = LINE) -> Iterator[list[object]]:
     """Within the block the wrong side runs, and puts its result into the list that this yields."""
@@ -125,7 +133,7 @@ def not_showing(pitfall: ModuleType | Any) -> Iterator[list[object]]:
 def run(pitfall: ModuleType | Any, side: str, driver: str, given: object) -> None:
     """Run one side of *pitfall*; raise ``AssertionError`` where it is not as told."""
     driver = driver.replace(" ", "_")
-    watch = showing(pitfall, driver) if side == "broken" else not_showing(pitfall)
+    watch = not_showing(pitfall) if side == "fixed" else showing(as_wrong(pitfall, side), driver)
     with watch as results:
         results.append(getattr(pitfall, side)(given))
 
@@ -133,7 +141,7 @@ def run(pitfall: ModuleType | Any, side: str, driver: str, given: object) -> Non
 async def run_async(pitfall: ModuleType | Any, side: str, driver: str, given: object) -> None:
     """The same for an ``async def``."""
     driver = driver.replace(" ", "_")
-    watch = showing(pitfall, driver) if side == "broken" else not_showing(pitfall)
+    watch = not_showing(pitfall) if side == "fixed" else showing(as_wrong(pitfall, side), driver)
     with watch as results:
         results.append(await getattr(pitfall, side)(given))
 
@@ -166,7 +174,8 @@ def cases(kind: str, *, awaited: bool) -> list[Any]:
             )
             for driver in drivers_of(pitfall)
             if driver in installed
-            for side in ("broken", "fixed")
+            for side in ("broken", "also", "fixed")
+            if hasattr(pitfall, side)
         ]
     return found
 
@@ -238,6 +247,23 @@ async def test_a_url_under_asyncio(slug: str, driver: str, side: str, real_commi
     await run_async(load(slug), side, driver, url_of(real_commits, driver))
 
 
+class AsItWere:
+    """An asynchronous session over a synchronous one, for the statements of a pitfall."""
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+
+    async def execute(self, statement: Any) -> Any:
+        """Send it."""
+        return self.session.execute(statement)
+
+
+@parametrize("driver", SYNC_DRIVERS)
+def test_the_deadlock_is_known_to_every_driver(driver: str, engines: dict[str, Engine]) -> None:
+    with isolated_session(engines[driver]) as session:
+        assert asyncio.run(load("deadlock_by_class").fixed(AsItWere(session))) == "try again"
+
+
 # --- The modules are whole ------------------------------------------------------------------------
 
 
@@ -249,8 +275,13 @@ def test_there_are_pitfalls() -> None:
 def test_a_module_is_whole(slug: str) -> None:
     pitfall = load(slug)
     assert kind_of(pitfall.broken) == kind_of(pitfall.fixed)
+    assert hasattr(pitfall, "also") == hasattr(pitfall, "ALSO")
+    also: tuple[Symptom, ...] = ()
+    if hasattr(pitfall, "also"):
+        assert kind_of(pitfall.also) == kind_of(pitfall.broken)
+        also = (pitfall.ALSO,)
     known = set(drivers_of(pitfall))
-    for symptom in symptoms_of(pitfall):
+    for symptom in (*symptoms_of(pitfall), *also):
         assert set(symptom.drivers) <= known, "a driver on which it is not run"
         assert symptom.lines
         if isinstance(symptom, Raises | Warns):
@@ -342,6 +373,16 @@ def test_a_changed_symptom_turns_the_test_red(symptom: Any, broken: Callable[[],
 )
 def test_what_is_as_told_passes(symptom: Any, broken: Callable[[], object]) -> None:
     run(fake(symptom, broken, nothing), "broken", "psycopg", "url")
+
+
+@parametrize("also", [nothing, lambda: int("y"), warned])
+def test_a_second_wrong_way_that_is_right_turns_the_test_red(also: Callable[[], object]) -> None:
+    pitfall = fake(SUM, nothing, nothing)
+    pitfall.ALSO, pitfall.also = Raises(ValueError, "base 10: 'x'"), sync_side(also)
+    with pytest.raises((AssertionError, UserWarning, pytest.fail.Exception)):
+        run(pitfall, "also", "psycopg", "url")
+    pitfall.also = sync_side(lambda: int("x"))
+    run(pitfall, "also", "psycopg", "url")
 
 
 @parametrize("fixed", [lambda: 1, lambda: int("x"), warned])

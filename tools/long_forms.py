@@ -8,8 +8,10 @@ pages, and prints what is claimed, what was measured, and where it falls short.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -26,6 +28,8 @@ from benchmarks.__main__ import suites
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = claims.RESULTS
 LONGEST = 4 * 60 * 60  # seconds: what hangs must not keep the others from running
+GRACE = 30  # seconds: to stop the servers that it has started
+OVERDUE = 124  # as of timeout(1)
 RECIPES = "tests/examples/test_migration_guide/test_recipes.py"
 EVALS = "test_three_runs_agree or test_right_hasty_empty_and_broken"
 HELP = """\
@@ -116,6 +120,33 @@ def outcome(report: Path) -> dict[str, int]:
     return {"tests": len(ran), "failures": len(failed)}
 
 
+def run_group(command: Sequence[str], environ: dict[str, str], longest: float) -> int:
+    """Run *command* in a process group of its own; its exit code, ``OVERDUE`` at the limit.
+
+    There, and where we are interrupted, the whole group ends: by SIGINT, so that it cleans up, and
+    by SIGKILL after ``GRACE``.
+    """
+    process = subprocess.Popen(command, cwd=ROOT, env=environ, start_new_session=True)
+    try:
+        return process.wait(longest)
+    except subprocess.TimeoutExpired:
+        end_group(process)
+        return OVERDUE
+    except BaseException:
+        end_group(process)
+        raise
+
+
+def end_group(process: subprocess.Popen[bytes]) -> None:
+    """End *process*, which leads a group, and whoever is still in it."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGINT)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(GRACE)
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
 def run(step: Step, results: Path, *, small: bool, longest: float = LONGEST) -> dict[str, Any]:
     """Run *step* to its end: its exit code, its seconds, and its tests where it has them."""
     with tempfile.TemporaryDirectory(prefix="soe-long-forms-") as folder:
@@ -128,17 +159,9 @@ def run(step: Step, results: Path, *, small: bool, longest: float = LONGEST) -> 
         if step.command[0] == "pytest":
             environ |= {"CI": "true"}  # a skip proves nothing
         started = time.monotonic()
-        try:
-            code = subprocess.run(
-                [sys.executable, "-m", *command],
-                cwd=ROOT,
-                env=environ,
-                check=False,
-                timeout=longest,
-            ).returncode
-        except subprocess.TimeoutExpired:
+        code = run_group([sys.executable, "-m", *command], environ, longest)
+        if code == OVERDUE:
             print(f"error: {step.name} took more than {longest:,} s", file=sys.stderr)
-            code = 124  # as of timeout(1)
         ended = {"code": code, "seconds": round(time.monotonic() - started)}
         if not report.exists():
             return ended
@@ -149,12 +172,40 @@ def run(step: Step, results: Path, *, small: bool, longest: float = LONGEST) -> 
         return ended | counted
 
 
+def known_runs(target: Path) -> dict[str, Any]:
+    """What *target* tells of former runs; nothing where there is no file.
+
+    Raises ``ClaimError`` where it holds something else.
+    """
+    if not target.exists():
+        return {"long": False, "steps": {}}
+    try:
+        known = json.loads(target.read_text())
+    except (OSError, ValueError) as error:
+        known = error
+    if (
+        isinstance(known, dict)
+        and isinstance(known.get("long"), bool)
+        and isinstance(known.get("steps"), dict)
+        and all(isinstance(step, dict) and "code" in step for step in known["steps"].values())
+    ):
+        return known
+    raise claims.ClaimError(
+        f"received {target}, which does not tell how runs ended: {str(known)[:200]}.\n"
+        'expected: {"long": true, "steps": {"recipes": {"code": 0, "seconds": 9}}}\n'
+        "try: to remove it"
+    )
+
+
 def run_all(chosen: Iterable[Step], results: Path, *, small: bool) -> bool:
-    """Run all of *chosen* and write how each ended as soon as it has: whether none failed."""
+    """Run all of *chosen* and write how each ended as soon as it has: whether none failed.
+
+    Raises ``ClaimError`` before the first where the file to write into is not as we write it.
+    """
     target = results / f"{claims.RUNS}.json"
-    known = json.loads(target.read_text()) if target.exists() else {}
+    known = known_runs(target)
     # Of one form, not of both.
-    ended = known["steps"] if known and known["long"] != small else {}
+    ended = known["steps"] if known["long"] != small else {}
     failed = []
     for step in chosen:
         if small and not step.small:
@@ -197,12 +248,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error(f"received {', '.join(unknown)}; expected: {', '.join(known)}")
     if options.small and results == RESULTS:
         parser.error("received --small alone; expected --results DIR: it proves nothing")
+    if results.exists() and not results.is_dir():
+        parser.error(f"received --results {results}; expected a folder, or a name that is free")
     if options.list:
         print("\n".join(f"{step.name:18} {step.title}" for step in known.values()))
         return 0
     results.mkdir(parents=True, exist_ok=True)
     chosen = [step for step in known.values() if not options.names or step.name in options.names]
-    ran = run_all(chosen, results, small=options.small)
+    try:
+        ran = run_all(chosen, results, small=options.small)
+    except claims.ClaimError as error:
+        print(f"long_forms: {error}", file=sys.stderr)
+        return 2
     filled = results != RESULTS or fill_pages()
     print("\n== what is claimed, and what was measured", flush=True)
     told = claims.main(["--results", str(results)])

@@ -28,7 +28,8 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     for name in ROOT_PAGES:
         files.append(File.generated(config, name, content=(ROOT / name).read_text()))
     files.append(File.generated(config, "LICENSE", abs_src_path=str(ROOT / "LICENSE")))
-    files.append(File.generated(config, "site.css", abs_src_path=str(ROOT / "tools" / "site.css")))
+    for name in ("site.css", "site.js"):
+        files.append(File.generated(config, name, abs_src_path=str(ROOT / "tools" / name)))
     for path in modules():
         name = path.relative_to(ROOT).as_posix()
         files.append(File.generated(config, name, abs_src_path=str(path)))

@@ -11,13 +11,14 @@ import re
 from types import ModuleType
 from typing import Any
 
+from examples.pitfalls._symptom import ALL, ASYNC
 from tools.pages import ROOT, source_of
 
 # In the order of the index: what a reader of each looks for.
 FAMILIES = {
     "connecting": "URLs, drivers, roles, pools, event loops",
     "mapping": "mappers, relationships, cascades",
-    "models": "constraints, generated columns, defaults, hybrids, validators",
+    "models": "constraints, generated columns, defaults, `onupdate`, hybrids, validators",
     "enums": "enumerations: stored, compared, ordered, extended",
     "types": "JSON, times, numbers",
     "sessions": "flush, expire, identity map, transactions, FastAPI",
@@ -42,9 +43,31 @@ def pitfalls() -> dict[str, ModuleType]:
 
 
 def symptoms(module: ModuleType) -> tuple[Any, ...]:
-    """What a pitfall shows; more than one where the drivers differ."""
+    """What a pitfall shows, more than one where the drivers differ; and its second wrong way."""
     told = module.SYMPTOM
-    return told if isinstance(told, tuple) else (told,)
+    also = (module.ALSO,) if hasattr(module, "ALSO") else ()
+    return (*(told if isinstance(told, tuple) else (told,)), *also)
+
+
+def told(module: ModuleType) -> str:
+    """What is seen of a pitfall, for a reader."""
+    also = getattr(module, "ALSO", None)
+    found = [symptom for symptom in symptoms(module) if symptom is not also]
+    common, *others = found
+    rest = [symptom for symptom in others if symptom.shown() != common.shown()]
+    if len(rest) < len(others) and everywhere(found):
+        # The first is shown wherever no other is named: no need to say where.
+        words = [common.shown(), *(f"but {symptom.told()}" for symptom in rest)]
+        shown = ", ".join(words)
+    else:
+        shown = "; ".join(symptom.told() for symptom in found)
+    return f"{shown}; also {also.told()}" if also else shown
+
+
+def everywhere(found: list[Any]) -> bool:
+    """Whether *found* leaves no line and no asynchronous driver without a symptom."""
+    named = {(line, driver) for each in found for line in each.lines for driver in each.drivers}
+    return named == {(line, driver) for line in ALL for driver in ASYNC}
 
 
 def sides(slug: str) -> str:
@@ -53,11 +76,10 @@ def sides(slug: str) -> str:
     path = f"examples/pitfalls/{slug}.py"
     why = (module.__doc__ or "").strip().partition("\n\n")[2].strip()
     why = re.sub(r"`references/([\w-]+)\.md`", r"[\1](\1.md)", why)
-    told = "; ".join(symptom.told() for symptom in symptoms(module))
     return "\n\n".join(
         [
             why,
-            f"**Wrong**: {told}.",
+            f"**Wrong**: {told(module)}.",
             f"```python\n{source_of(path, 'broken')}\n```",
             "**Right**",
             f"```python\n{source_of(path, 'fixed')}\n```",
@@ -111,9 +133,9 @@ def in_index(symptom: Any) -> str:
 
 
 def pitfall_index() -> None:
-    """Print the families, then the symptoms: what is said, and what is wrong in silence."""
+    """Print the families, then the symptoms: error messages, and wrong results without one."""
     families = [family_of(slug) for slug in pitfalls()]
-    print("| Family | Of them | On |\n|---|--:|---|")
+    print("| Family | Pitfalls | On |\n|---|--:|---|")
     for family, what in FAMILIES.items():
         print(f"| [{family}](pitfalls-{family}.md) | {families.count(family)} | {what} |")
     said: dict[str, set[str]] = {}
@@ -124,10 +146,10 @@ def pitfall_index() -> None:
                 silent[family_of(slug)].append(in_index(symptom))
             else:
                 said.setdefault(in_index(symptom), set()).add(family_of(slug))
-    print("\n## By what is said\n\n| Symptom | Family |\n|---|---|")
+    print("\n## By error message\n\n| Symptom | Family |\n|---|---|")
     for shown, where in sorted(said.items()):
         print(f"| {shown} | {', '.join(f'[{name}]' for name in FAMILIES if name in where)} |")
-    print("\n## By what is wrong in silence\n\n| Result | Family |\n|---|---|")
+    print("\n## By wrong result, without an error\n\n| Result | Family |\n|---|---|")
     for family, results in silent.items():
         for shown in results:
             print(f"| {shown} | [{family}] |")

@@ -1,6 +1,7 @@
 """What a pitfall must show, so that a test can hold the kit to it.
 
-A module's ``SYMPTOM`` is one of these, or a tuple where the drivers say it in different words.  Its
+A module's ``SYMPTOM`` is one of these, or a tuple where the drivers say it in different words.
+``ALSO`` is what a third function, ``also``, shows: a second wrong way with the same remedy.  The
 sides take one parameter, whose annotation says what they are given: ``Session`` (all is undone),
 ``Engine`` (a database of its own), in an ``async def`` ``AsyncSession`` or ``AsyncEngine``, or
 ``str``, the URL of a database of its own.  That URL names the driver of the run: an asynchronous
@@ -36,10 +37,13 @@ class Raises:
     lines: tuple[str, ...] = ALL
     drivers: tuple[str, ...] = ()
 
-    def told(self) -> str:
+    def shown(self) -> str:
         """The symptom, for a page."""
-        shown = f"`{self.exception.__name__}` with `{self.fragment}`"
-        return shown + where(self.lines, self.drivers)
+        return f"`{self.exception.__name__}` with `{self.fragment}`"
+
+    def told(self) -> str:
+        """The symptom, with the versions and drivers that show it."""
+        return self.shown() + where(self.lines, self.drivers)
 
 
 @dataclass(frozen=True)
@@ -51,10 +55,13 @@ class Warns:
     lines: tuple[str, ...] = ALL
     drivers: tuple[str, ...] = ()
 
-    def told(self) -> str:
+    def shown(self) -> str:
         """The symptom, for a page."""
-        shown = f"only a warning, `{self.category.__name__}` with `{self.fragment}`"
-        return shown + where(self.lines, self.drivers)
+        return f"only a warning, `{self.category.__name__}` with `{self.fragment}`"
+
+    def told(self) -> str:
+        """The symptom, with the versions and drivers that show it."""
+        return self.shown() + where(self.lines, self.drivers)
 
 
 @dataclass(frozen=True)
@@ -70,10 +77,13 @@ class Returns:
     lines: tuple[str, ...] = ALL
     drivers: tuple[str, ...] = ()
 
-    def told(self) -> str:
+    def shown(self) -> str:
         """The symptom, for a page."""
-        shown = f"no error; {self.meaning} is `{self.wrong!r}` instead of `{self.right!r}`"
-        return shown + where(self.lines, self.drivers)
+        return f"no error; {self.meaning}: `{self.wrong!r}` instead of `{self.right!r}`"
+
+    def told(self) -> str:
+        """The symptom, with the versions and drivers that show it."""
+        return self.shown() + where(self.lines, self.drivers)
 
 
 Symptom = Raises | Warns | Returns

@@ -14,7 +14,9 @@ from ..testing_patterns.factories import make_ticket
 from ._symptom import Returns
 
 FAMILY = "queries"
-SYMPTOM = Returns(wrong=0, right=1, meaning="the count of tickets over 7 days, of one of 7.5 days")
+SYMPTOM = Returns(
+    wrong=0, right=1, meaning="how many tickets are older than 7 days, where one is 7.5 days old"
+)
 SOURCE = (
     "Date/Time Functions: date_part",
     "https://www.postgresql.org/docs/18/functions-datetime.html#FUNCTIONS-DATETIME-EXTRACT",

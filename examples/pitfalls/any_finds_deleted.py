@@ -15,7 +15,7 @@ FAMILY = "keeping"
 SYMPTOM = Returns(
     wrong=1,
     right=0,
-    meaning="the number of users with tickets that are not deleted",
+    meaning="users found by `any()` whose only ticket is deleted",
     lines=("2.0",),
 )
 SOURCE = (

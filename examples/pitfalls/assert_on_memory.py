@@ -10,7 +10,9 @@ from ..models import OutboxMessage
 from ._symptom import Returns
 
 FAMILY = "testing"
-SYMPTOM = Returns(wrong={1: "ann"}, right={"1": "ann"}, meaning="the payload that a test sees")
+SYMPTOM = Returns(
+    wrong={1: "ann"}, right={"1": "ann"}, meaning="the JSON payload that a test compares"
+)
 SOURCE = (
     "Expiring / Refreshing",
     "https://docs.sqlalchemy.org/en/21/orm/session_state_management.html#refreshing-expiring",

@@ -12,7 +12,9 @@ from ..testing_patterns.factories import make_ticket
 from ._symptom import Returns
 
 FAMILY = "keeping"
-SYMPTOM = Returns(wrong=2, right=0, meaning="how many of a closed and a deleted ticket are opened")
+SYMPTOM = Returns(
+    wrong=2, right=0, meaning="how many of a closed and a deleted ticket are opened again"
+)
 SOURCE = (
     "ORM UPDATE and DELETE with Custom WHERE Criteria",
     "https://docs.sqlalchemy.org/en/21/orm/queryguide/dml.html"

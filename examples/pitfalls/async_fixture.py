@@ -13,7 +13,7 @@ from tempfile import TemporaryDirectory
 from ._symptom import Returns
 
 FAMILY = "testing"
-SYMPTOM = Returns(wrong="1 error", right="1 passed", meaning="what pytest says of the test")
+SYMPTOM = Returns(wrong="1 error", right="1 passed", meaning="what pytest reports")
 SOURCE = (
     "Discovery modes",
     "https://pytest-asyncio.readthedocs.io/en/stable/concepts.html#test-discovery-modes",

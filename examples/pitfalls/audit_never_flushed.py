@@ -12,7 +12,7 @@ from ..testing_patterns.factories import make_tag
 from ._symptom import Returns
 
 FAMILY = "audit"
-SYMPTOM = Returns(wrong=0, right=1, meaning="the number of audit rows of one INSERT")
+SYMPTOM = Returns(wrong=0, right=1, meaning="audit rows stored for one INSERT")
 SOURCE = (
     "Persistence Events",
     "https://docs.sqlalchemy.org/en/21/orm/session_events.html#persistence-events",

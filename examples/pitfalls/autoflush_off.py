@@ -1,7 +1,7 @@
 """Leave autoflush on
 
-With `autoflush=False` a query does not see what was added before it. Here the second look misses
-the first row, and makes it again.
+With `autoflush=False` a query does not see what was added before it. Here the second query does
+not find the first tag, and adds it again.
 """
 
 from sqlalchemy import Engine, select

@@ -1,7 +1,8 @@
-"""Let a bulk UPDATE return what the session holds, under asyncio
+"""Let a bulk UPDATE return the objects that you hold, under asyncio
 
-`update()` sets plain values on loaded objects, and expires what SQL computes: touching it is a
-query. `synchronize_session=False` alone leaves the old values.
+`update()` sets plain values on loaded objects, and expires what SQL computes: reading that sends a
+query. `synchronize_session=False` alone leaves the old values. A synchronous session does it only
+when the result is read: `.all()`.
 """
 
 from sqlalchemy import func, update

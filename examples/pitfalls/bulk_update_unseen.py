@@ -14,7 +14,7 @@ from ..testing_patterns.factories import make_tag
 from ._symptom import Returns
 
 FAMILY = "audit"
-SYMPTOM = Returns(wrong=0, right=1, meaning="the number of audit entries of a bulk UPDATE")
+SYMPTOM = Returns(wrong=0, right=1, meaning="audit entries made by a bulk UPDATE of one row")
 SOURCE = (
     "CREATE TRIGGER",
     "https://www.postgresql.org/docs/18/sql-createtrigger.html",

@@ -1,13 +1,14 @@
-"""Put what may be refused into a savepoint, and catch outside of it
+"""Run what may fail in a savepoint, and catch the error outside of it
 
-The refused statement ended the transaction; catching its error does not bring it back. Every later
-statement of the session fails. See `references/error-handling.md`.
+The failed statement ended the transaction; catching its error does not bring it back. Every later
+statement of the session fails, too, in other words after a failed `execute()` than after a failed
+flush. See `references/error-handling.md`.
 """
 
 from contextlib import suppress
 
-from sqlalchemy import func, select
-from sqlalchemy.exc import IntegrityError, PendingRollbackError
+from sqlalchemy import func, insert, select
+from sqlalchemy.exc import IntegrityError, InternalError, PendingRollbackError
 from sqlalchemy.orm import Session
 
 from ..models import Tag
@@ -15,6 +16,7 @@ from ._symptom import Raises
 
 FAMILY = "sessions"
 SYMPTOM = Raises(PendingRollbackError, "This Session's transaction has been rolled back")
+ALSO = Raises(InternalError, "current transaction is aborted")
 SOURCE = (
     "Using SAVEPOINT",
     "https://docs.sqlalchemy.org/en/21/orm/session_transaction.html#using-savepoint",
@@ -27,6 +29,12 @@ def broken(session: Session) -> object:
     with suppress(IntegrityError):
         session.add(Tag(name="vpn"))
         session.flush()
+    return session.scalar(select(func.count()).select_from(Tag))
+
+
+def also(session: Session) -> object:
+    with suppress(IntegrityError):
+        session.execute(insert(Tag).values([{"name": "vpn"}, {"name": "vpn"}]))
     return session.scalar(select(func.count()).select_from(Tag))
 
 

@@ -1,7 +1,8 @@
 """Give a committing FastAPI dependency `scope="function"`
 
-Since FastAPI 0.118 what stands behind `yield` runs when the answer has left: a COMMIT that fails
-there is a 200, and nothing is stored. The scope exists since 0.121. See `references/fastapi.md`.
+Since FastAPI 0.118 the code after `yield` runs when the response has been sent: if its COMMIT
+fails, the client has a 200, and nothing is stored. `scope=` needs FastAPI 0.121. See
+`references/fastapi.md`.
 """
 
 import asyncio
@@ -17,7 +18,7 @@ from ..models import Organization
 from ._symptom import Returns
 
 FAMILY = "sessions"
-SYMPTOM = Returns(wrong=200, right=500, meaning="the answer to what the database refuses")
+SYMPTOM = Returns(wrong=200, right=500, meaning="the HTTP status of a request whose commit fails")
 SOURCE = (
     "Dependencies with yield",
     "https://fastapi.tiangolo.com/tutorial/dependencies/dependencies-with-yield/",

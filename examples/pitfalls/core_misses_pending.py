@@ -1,7 +1,7 @@
-"""Flush before you ask the connection
+"""Flush before you use the session's connection
 
-`session.execute()` flushes first; the connection beneath it does not. In SQLAlchemy 2.0 a `text()`
-or Core statement given to the session does not either, in 2.1 it does.
+`session.execute()` flushes first; `session.connection().execute()` does not. In SQLAlchemy 2.0
+`session.execute()` of a `text()` or Core statement does not flush either; in 2.1 it does.
 """
 
 from sqlalchemy import text
@@ -11,7 +11,7 @@ from ..models import Tag
 from ._symptom import Returns
 
 FAMILY = "sessions"
-SYMPTOM = Returns(wrong=0, right=1, meaning="the count of tags, one of them added before")
+SYMPTOM = Returns(wrong=0, right=1, meaning="how many tags are counted after one was added")
 SOURCE = (
     "Session autoflush behavior simplified to be unconditional",
     "https://docs.sqlalchemy.org/en/21/changelog/migration_21.html",

@@ -17,7 +17,12 @@ from sqlalchemy.orm import (
 from ._symptom import Returns
 
 FAMILY = "mapping"
-SYMPTOM = Returns(wrong=None, right=1, meaning="the key given as 1", lines=("2.0",))
+SYMPTOM = Returns(
+    wrong=None,
+    right=1,
+    meaning="the foreign key that was given as 1, after the flush",
+    lines=("2.0",),
+)
 SOURCE = (
     "Declarative Dataclass Mapping",
     "https://docs.sqlalchemy.org/en/21/orm/dataclasses.html#declarative-dataclass-mapping",

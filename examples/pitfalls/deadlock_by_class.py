@@ -1,8 +1,8 @@
-"""Know a deadlock by its SQLSTATE, not by its class
+"""Recognize a deadlock by its SQLSTATE, not by its class
 
 psycopg raises `OperationalError` for a deadlock (here: raised by hand) and for a serialization
-failure. asyncpg raises the plain base class, and the retry never comes. See
-`references/error-handling.md`.
+failure. asyncpg raises a plain `DBAPIError`, so the retry never comes. psycopg2 says `pgcode`. What
+you repeat is the whole transaction. See `references/error-handling.md`.
 """
 
 from sqlalchemy import text
@@ -31,7 +31,8 @@ async def fixed(session: AsyncSession) -> object:
     try:
         await session.execute(text("DO $$ BEGIN RAISE SQLSTATE '40P01'; END $$"))
     except DBAPIError as error:
-        if getattr(error.orig, "sqlstate", None) not in {"40001", "40P01"}:
+        state = getattr(error.orig, "sqlstate", None) or getattr(error.orig, "pgcode", None)
+        if state not in {"40001", "40P01"}:
             raise
         return "try again"
     return None

@@ -10,7 +10,9 @@ from sqlalchemy.orm import Session
 from ._symptom import Returns
 
 FAMILY = "testing"
-SYMPTOM = Returns(wrong="accepted", right="refused", meaning="what becomes of a duplicate")
+SYMPTOM = Returns(
+    wrong="accepted", right="refused", meaning="what becomes of a duplicate in a test"
+)
 SOURCE = ("SET CONSTRAINTS", "https://www.postgresql.org/docs/18/sql-set-constraints.html")
 
 

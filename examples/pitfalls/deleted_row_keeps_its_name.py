@@ -1,4 +1,4 @@
-"""Make unique over the living only
+"""Make unique only among rows that are not deleted
 
 A deleted row holds its name, number or address, and the next one with it is refused. ON CONFLICT
 must then repeat the condition as `index_where`.

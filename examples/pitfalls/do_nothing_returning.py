@@ -1,6 +1,6 @@
-"""Do not count on RETURNING of ON CONFLICT DO NOTHING
+"""Do not expect every id from ON CONFLICT DO NOTHING
 
-It returns what was inserted. The row that was there already is left out, without a word. See
+RETURNING gives what was inserted. A row that was there already is left out, without an error. See
 `references/bulk-operations.md`.
 """
 
@@ -12,7 +12,9 @@ from ..models import ImportCheckpoint
 from ._symptom import Returns
 
 FAMILY = "writing"
-SYMPTOM = Returns(wrong=1, right=2, meaning="how many ids come for two rows, one there before")
+SYMPTOM = Returns(
+    wrong=1, right=2, meaning="ids returned for two rows, one of which was there before"
+)
 SOURCE = (
     "INSERT: RETURNING",
     "https://www.postgresql.org/docs/18/sql-insert.html",

@@ -13,7 +13,9 @@ from ._symptom import Raises, Returns
 
 FAMILY = "connecting"
 SYMPTOM = (
-    Returns("psycopg", "asyncpg", "the driver of who wants asyncpg", lines=("2.1",)),
+    Returns(
+        "psycopg", "asyncpg", "the driver of an engine that was meant for asyncpg", lines=("2.1",)
+    ),
     Raises(InvalidRequestError, "The loaded 'psycopg2' is not async", lines=("2.0",)),
 )
 SOURCE = (

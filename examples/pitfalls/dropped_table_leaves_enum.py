@@ -1,7 +1,8 @@
 """Drop the native type with its table
 
-In SQLAlchemy 2.1 `Table.drop()` leaves the type, and the table made again has the labels of old.
-2.0 dropped it. `metadata.drop_all()` drops both, on both.
+In SQLAlchemy 2.1 `Table.drop()` leaves the type, and a table that is created again gets the old
+labels. 2.0 dropped it. `metadata.drop_all()` drops both on both lines. Never leave `tables=` out:
+it would drop *every* table of the metadata. Where another table uses the type, it is refused.
 """
 
 from sqlalchemy import Column, Enum, MetaData, Table
@@ -33,7 +34,7 @@ def fixed(session: Session) -> object:
     connection = session.connection()
     table = Table("moods", MetaData(), Column("state", Enum("open", name="state")))
     table.create(connection)
-    table.metadata.drop_all(connection)
+    table.metadata.drop_all(connection, tables=[table])
     table = Table("moods", MetaData(), Column("state", Enum("open", "held", name="state")))
     table.create(connection)
     connection.execute(table.insert().values(state="held"))

@@ -1,7 +1,7 @@
 """Do not send an INSERT for an empty list
 
-`session.execute(insert(Visit), [])` means *no values given*: one row of defaults, and no word about
-it. Where a column has no default, it is an IntegrityError.
+`session.execute(insert(Visit), [])` means *no values given*: it stores one row of defaults. Where
+a required column has no default, it is an IntegrityError.
 """
 
 from datetime import datetime
@@ -12,7 +12,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 from ._symptom import Returns
 
 FAMILY = "writing"
-SYMPTOM = Returns(wrong=1, right=0, meaning="how many rows an empty list stores")
+SYMPTOM = Returns(wrong=1, right=0, meaning="rows stored by an INSERT of an empty list")
 SOURCE = (
     "ORM Bulk INSERT Statements",
     "https://docs.sqlalchemy.org/en/21/orm/queryguide/dml.html#orm-bulk-insert-statements",

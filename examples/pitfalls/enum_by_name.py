@@ -1,7 +1,8 @@
 """Store enumerations by value
 
-`Mapped[Status]` alone stores the member's name, of a StrEnum too. Plain SQL, reports and other
-services know the value: they meet an error, or find nothing. See `references/models.md`.
+`Mapped[Status]` alone stores the member's name, for a StrEnum, too. Plain SQL, reports and other
+services know the value: they get an error, or find nothing. `checked_text` is in `models.py`. See
+`references/models.md`.
 """
 
 import enum

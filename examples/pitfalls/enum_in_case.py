@@ -1,4 +1,4 @@
-"""Compare in `case()`; do not map members
+"""Compare in `case()`; do not give it a dictionary of members
 
 `case({member: …}, value=column)` sends the members without the column's type: as names, or as what
 the driver makes of them. No row matches, or the driver refuses.
@@ -15,7 +15,12 @@ from ._symptom import Raises, Returns
 FAMILY = "enums"
 SYMPTOM = (
     Raises(DBAPIError, "expected str, got Level", drivers=("asyncpg",)),
-    Returns(wrong=1, right=0, meaning="the rank of the urgent", drivers=("psycopg_async",)),
+    Returns(
+        wrong=1,
+        right=0,
+        meaning="the rank that `case` gives an urgent row",
+        drivers=("psycopg_async",),
+    ),
 )
 SOURCE = (
     "case",

@@ -1,7 +1,8 @@
 """Release the code that knows a new value before anything writes it
 
-One row with a value that this release does not know fails the whole result: in what still runs
-during a deployment, and in all after its rollback. See `references/migration-recipes-values.md`.
+One row with a value that the code does not know fails the whole query: in the old instances during
+a deployment, and in all of them after the release is rolled back. See
+`references/migration-recipes-values.md`.
 """
 
 from sqlalchemy import Column, Enum, MetaData, Table, select, text

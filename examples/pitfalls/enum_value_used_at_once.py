@@ -1,7 +1,7 @@
 """Commit a new enum value before you use it
 
-A native type takes a value in a transaction, but no statement of that transaction may use it. In
-Alembic: `op.get_context().autocommit_block()`. Checked text knows no such rule.
+`ALTER TYPE … ADD VALUE` runs in a transaction, but no statement of that transaction may use the
+value. In Alembic: `op.get_context().autocommit_block()`. Text with a CHECK has no such rule.
 """
 
 from sqlalchemy import Engine, text

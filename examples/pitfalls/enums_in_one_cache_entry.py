@@ -1,8 +1,8 @@
 """Give an enumeration a type of its own before you cast to it
 
-The statement cache tells two `Enum` types apart by their length alone. In `cast()`, `literal()`,
-`type_coerce()` and `text().columns()` the second one gets what was compiled for the first, members
-and type name. Columns of a table are safe.
+The statement cache tells two `Enum` types apart by the length of their longest label alone. In
+`cast()`, `literal()`, `type_coerce()` and `text().columns()` the second one gets what was compiled
+for the first, members and type name. Columns of a table are safe.
 """
 
 import enum

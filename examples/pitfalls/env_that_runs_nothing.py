@@ -15,7 +15,7 @@ from sqlalchemy import create_engine, inspect
 from ._symptom import Returns
 
 FAMILY = "migrations"
-SYMPTOM = Returns(wrong=False, right=True, meaning="whether the revision made its table")
+SYMPTOM = Returns(wrong=False, right=True, meaning="whether the table is there after `upgrade`")
 SOURCE = (
     "Tutorial: Editing the env.py",
     "https://alembic.sqlalchemy.org/en/latest/tutorial.html",

@@ -12,7 +12,9 @@ from ..testing_patterns.factories import make_comment, make_ticket
 from ._symptom import Returns
 
 FAMILY = "models"
-SYMPTOM = Returns(wrong=1, right=3, meaning="the number of places in an order of three comments")
+SYMPTOM = Returns(
+    wrong=1, right=3, meaning="distinct `created_at` of three comments of one transaction"
+)
 SOURCE = (
     "Current Date/Time",
     "https://www.postgresql.org/docs/18/functions-datetime.html#FUNCTIONS-DATETIME-CURRENT",

@@ -1,7 +1,7 @@
-"""Name the field by the constraint, not by the message
+"""Find the field by the constraint's name, not in the message
 
-SQLAlchemy 2.1 leaves the DETAIL out of asyncpg's messages: what was cut out of it is not found any
-more. See `references/error-handling.md`.
+SQLAlchemy 2.1 leaves the DETAIL out of asyncpg's messages: a pattern such as `Key (slug)` finds
+nothing there. `facts_of` is in `error_handling.py`. See `references/error-handling.md`.
 """
 
 import re
@@ -13,11 +13,11 @@ from ..error_handling import facts_of
 from ..testing_patterns.factories import make_organization
 from ._symptom import Returns
 
-FAMILY = "asyncio"
+FAMILY = "models"
 SYMPTOM = Returns(
     wrong=None,
     right="slug",
-    meaning="the field that a unique violation names",
+    meaning="the field found in the message of a unique violation",
     lines=("2.1",),
     drivers=("asyncpg",),
 )

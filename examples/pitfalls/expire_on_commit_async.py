@@ -1,7 +1,7 @@
 """Make asyncio sessions with `expire_on_commit=False`
 
-A commit expires every object, and the next access is a query. The price: what you hold may be old;
-`await session.refresh(user)` reads it anew.
+A commit expires every object, and the next access sends a query without an `await`. The price:
+what you hold may be old; `await session.refresh(user)` reads it anew.
 """
 
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession

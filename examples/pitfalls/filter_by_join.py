@@ -11,7 +11,7 @@ from ..testing_patterns.factories import make_ticket
 from ._symptom import Returns
 
 FAMILY = "queries"
-SYMPTOM = Returns(wrong=2, right=1, meaning="the count of one ticket with two tags")
+SYMPTOM = Returns(wrong=2, right=1, meaning="how often one ticket with two tags is counted")
 SOURCE = (
     "EXISTS forms: has() / any()",
     "https://docs.sqlalchemy.org/en/21/orm/queryguide/select.html#exists-forms-has-any",

@@ -1,7 +1,8 @@
 """Insert rows of different keys through the session
 
 A connection takes the columns from the first row; a key that only a later row has is dropped
-without a word. The session sorts the rows by their keys, and sends a statement for each set.
+without an error. The session sends a statement each time that the keys change: sort the rows by
+their keys.
 """
 
 from sqlalchemy import insert, select
@@ -11,7 +12,11 @@ from ..models import Tag
 from ._symptom import Returns
 
 FAMILY = "writing"
-SYMPTOM = Returns(wrong="#808080", right="#ff0000", meaning="the color given for the second row")
+SYMPTOM = Returns(
+    wrong="#808080",
+    right="#ff0000",
+    meaning="the color stored for the second row, given as `#ff0000`",
+)
 SOURCE = (
     "ORM Bulk INSERT Statements",
     "https://docs.sqlalchemy.org/en/21/orm/queryguide/dml.html#orm-bulk-insert-statements",

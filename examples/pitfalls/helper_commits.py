@@ -1,7 +1,7 @@
 """Commit in the outermost function alone
 
-A helper that commits takes from its caller the choice of all or nothing: the second step fails, and
-the first one stays. See `references/sessions.md`.
+A helper that commits leaves its caller no way to undo all: here the second step fails, and the
+first one stays. See `references/sessions.md`.
 """
 
 from contextlib import suppress
@@ -14,7 +14,9 @@ from ..models import Organization
 from ._symptom import Returns
 
 FAMILY = "sessions"
-SYMPTOM = Returns(wrong=1, right=0, meaning="what is stored of two steps, of which one failed")
+SYMPTOM = Returns(
+    wrong=1, right=0, meaning="rows stored by a transaction that failed in its second step"
+)
 SOURCE = (
     "When do I construct a Session, when do I commit it, and when do I close it?",
     "https://docs.sqlalchemy.org/en/21/orm/session_basics.html#session-faq-whentocreate",

@@ -10,7 +10,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 from ._symptom import Returns
 
 FAMILY = "audit"
-SYMPTOM = Returns(wrong=[], right=["old"], meaning="the old value in the history")
+SYMPTOM = Returns(wrong=[], right=["old"], meaning="the old values in the attribute's history")
 SOURCE = (
     "column_property.active_history",
     "https://docs.sqlalchemy.org/en/21/orm/mapping_api.html"

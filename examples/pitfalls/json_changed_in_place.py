@@ -10,7 +10,7 @@ from ..models import OutboxMessage
 from ._symptom import Returns
 
 FAMILY = "types"
-SYMPTOM = Returns(wrong={}, right={"seen": True}, meaning="what is stored")
+SYMPTOM = Returns(wrong={}, right={"seen": True}, meaning="the stored JSON after a key was set")
 RULE = "untracked-mutable"
 SOURCE = (
     "Mutation Tracking",

@@ -14,7 +14,9 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 from ._symptom import Returns
 
 FAMILY = "types"
-SYMPTOM = Returns(wrong={"to": {}}, right={"to": {"id": 1}}, meaning="what is stored")
+SYMPTOM = Returns(
+    wrong={"to": {}}, right={"to": {"id": 1}}, meaning="the stored JSON after a nested key was set"
+)
 SOURCE = (
     "Mutation Tracking",
     "https://docs.sqlalchemy.org/en/21/orm/extensions/mutable.html",

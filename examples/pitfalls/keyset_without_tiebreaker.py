@@ -12,7 +12,7 @@ from ..testing_patterns.factories import make_tag
 from ._symptom import Returns
 
 FAMILY = "queries"
-SYMPTOM = Returns(wrong=2, right=3, meaning="how many of three tags two pages of two show")
+SYMPTOM = Returns(wrong=2, right=3, meaning="how many of three tags are seen on two pages of two")
 SOURCE = (
     "Row Constructor Comparison",
     "https://www.postgresql.org/docs/18/functions-comparisons.html#ROW-WISE-COMPARISON",

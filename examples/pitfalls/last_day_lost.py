@@ -1,4 +1,4 @@
-"""End a period before its next day, not at its last one
+"""End a period before the next day begins, not at its last day
 
 A day that is compared with a moment is its midnight: `<= 31 March` leaves the 31st out, and so does
 BETWEEN.
@@ -15,7 +15,9 @@ from ._symptom import Returns
 
 FAMILY = "queries"
 FIRST, LAST = datetime(2026, 3, 1, tzinfo=UTC), datetime(2026, 3, 31, tzinfo=UTC)
-SYMPTOM = Returns(wrong=0, right=1, meaning="the count of tickets made on the last day at noon")
+SYMPTOM = Returns(
+    wrong=0, right=1, meaning="how many tickets are found that were made at noon of the last day"
+)
 SOURCE = (
     "Comparison Operators: BETWEEN",
     "https://www.postgresql.org/docs/18/functions-comparison.html",

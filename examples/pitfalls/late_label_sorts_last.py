@@ -1,7 +1,7 @@
-"""Say where a new label of a native type belongs
+"""Write BEFORE or AFTER when you add a label to a native type
 
-A native enumeration sorts by the order of its labels, and `ADD VALUE` puts a new one at the end.
-The place cannot be changed afterwards.
+A native enumeration sorts by the order of its labels, and `ADD VALUE` alone puts a new one at the
+end. Its place cannot be changed afterwards.
 """
 
 from sqlalchemy import Engine, text
@@ -12,7 +12,7 @@ FAMILY = "enums"
 SYMPTOM = Returns(
     wrong=["low", "high", "medium"],
     right=["low", "medium", "high"],
-    meaning="the order, by ORDER BY",
+    meaning="the labels in the order of ORDER BY",
 )
 SOURCE = ("ALTER TYPE", "https://www.postgresql.org/docs/18/sql-altertype.html")
 SORTED = text(

@@ -1,7 +1,8 @@
 """Load what you touch, under asyncio
 
-Touching a relationship that is not loaded sends a query, and no `await` can stand there. `append()`
-does it too. `lazy="raise"` fails in every test, not only where the object is not there by chance.
+Reading a relationship that is not loaded sends a query, and no `await` can stand there. `append()`
+reads it, too. With `lazy="raise"` it is an error in every test, even where the row to load is in
+the session by chance.
 """
 
 from sqlalchemy import ForeignKey, select

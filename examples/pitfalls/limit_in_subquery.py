@@ -14,7 +14,7 @@ from ..testing_patterns.factories import make_ticket
 from ._symptom import Returns
 
 FAMILY = "queries"
-SYMPTOM = Returns(wrong=6, right=1, meaning="how many tickets are deleted by a LIMIT of one")
+SYMPTOM = Returns(wrong=6, right=1, meaning="tickets deleted through a subquery with LIMIT 1")
 SOURCE = (
     "SELECT: The Locking Clause",
     "https://www.postgresql.org/docs/18/sql-select.html#SQL-FOR-UPDATE-SHARE",

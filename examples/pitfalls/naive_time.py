@@ -13,7 +13,9 @@ from ..models import ImportCheckpoint
 from ._symptom import Returns
 
 FAMILY = "types"
-SYMPTOM = Returns(wrong="17:00", right="12:00", meaning="noon, UTC")
+SYMPTOM = Returns(
+    wrong="17:00", right="12:00", meaning="the time stored for 12:00 UTC, given without a zone"
+)
 SOURCE = (
     "Date/Time Types: Time Stamps",
     "https://www.postgresql.org/docs/18/datatype-datetime.html#DATATYPE-DATETIME-INPUT-TIME-STAMPS",

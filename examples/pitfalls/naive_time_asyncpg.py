@@ -17,7 +17,12 @@ from ..models import ImportCheckpoint
 from ._symptom import Returns
 
 FAMILY = "types"
-SYMPTOM = Returns(wrong="03:00", right="12:00", meaning="noon, UTC", drivers=("asyncpg",))
+SYMPTOM = Returns(
+    wrong="03:00",
+    right="12:00",
+    meaning="the time stored for 12:00 UTC, given without a zone",
+    drivers=("asyncpg",),
+)
 SOURCE = (
     "asyncpg: Type Conversion",
     "https://magicstack.github.io/asyncpg/current/usage.html#type-conversion",

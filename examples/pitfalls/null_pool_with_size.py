@@ -1,4 +1,4 @@
-"""Take the sizes away with the pool
+"""Give no pool sizes to `NullPool`
 
 `NullPool` is for processes behind PgBouncer and for tests with several event loops. It refuses
 `pool_size`, `max_overflow` and `pool_timeout`. `pool_pre_ping` passes and is of no use: each

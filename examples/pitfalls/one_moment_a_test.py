@@ -12,7 +12,11 @@ from ..testing_patterns.factories import make_ticket
 from ._symptom import Returns
 
 FAMILY = "testing"
-SYMPTOM = Returns(wrong=False, right=True, meaning="whether an update came after the insert")
+SYMPTOM = Returns(
+    wrong=False,
+    right=True,
+    meaning="whether `updated_at` is later than `created_at` after an UPDATE",
+)
 SOURCE = (
     "Current Date/Time",
     "https://www.postgresql.org/docs/18/functions-datetime.html#FUNCTIONS-DATETIME-CURRENT",

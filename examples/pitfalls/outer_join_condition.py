@@ -12,7 +12,9 @@ from ..testing_patterns.factories import make_user
 from ._symptom import Returns
 
 FAMILY = "queries"
-SYMPTOM = Returns(wrong=[], right=[0], meaning="the open tickets of each agent, of one without")
+SYMPTOM = Returns(
+    wrong=[], right=[0], meaning="the counts of open tickets by agent, where an agent has none"
+)
 SOURCE = (
     "Table Expressions: Joined Tables",
     "https://www.postgresql.org/docs/18/queries-table-expressions.html#QUERIES-JOIN",

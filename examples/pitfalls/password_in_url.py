@@ -9,7 +9,9 @@ from sqlalchemy import URL, make_url
 from ._symptom import Returns
 
 FAMILY = "connecting"
-SYMPTOM = Returns(wrong="ssw0rd", right="127.0.0.1", meaning="the host that is looked for")
+SYMPTOM = Returns(
+    wrong="ssw0rd", right="127.0.0.1", meaning="the host that the engine tries to reach"
+)
 SOURCE = (
     "Creating URLs Programmatically",
     "https://docs.sqlalchemy.org/en/21/core/engines.html#creating-urls-programmatically",

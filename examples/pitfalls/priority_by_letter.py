@@ -1,4 +1,4 @@
-"""Order an enumeration by its rank
+"""Order an enumeration that is stored as text by its rank
 
 Text sorts by letter: descending, "medium" comes before "low", and "low" before "high". Order by
 `case()` over the members.
@@ -15,7 +15,7 @@ FAMILY = "enums"
 SYMPTOM = Returns(
     wrong=["urgent", "medium", "low", "high"],
     right=["urgent", "high", "medium", "low"],
-    meaning="the order, most urgent first",
+    meaning="priorities sorted with the most urgent first",
 )
 SOURCE = (
     "case",

@@ -1,4 +1,4 @@
-"""Let the row that changed be the answer
+"""Answer from the row that changed, not from the assignment
 
 A function that sets `deleted_at` to None and returns True has "restored" what was never deleted.
 An UPDATE with the condition and RETURNING tells.
@@ -12,7 +12,9 @@ from ..testing_patterns.factories import make_ticket
 from ._symptom import Returns
 
 FAMILY = "keeping"
-SYMPTOM = Returns(wrong=True, right=False, meaning="whether a ticket that was there is restored")
+SYMPTOM = Returns(
+    wrong=True, right=False, meaning="whether a ticket counts as restored that was never deleted"
+)
 SOURCE = (
     "Using RETURNING with UPDATE/DELETE and Custom WHERE Criteria",
     "https://docs.sqlalchemy.org/en/21/orm/queryguide/dml.html"

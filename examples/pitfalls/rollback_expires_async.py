@@ -1,7 +1,7 @@
-"""Take what an error message needs before the rollback
+"""Read what an error message needs before the statement that may fail
 
-A rollback expires every object, whatever `expire_on_commit` says. The handler that names the user
-raises an error of its own, and the first one is lost from sight.
+A failed flush expires every object, as any rollback does, whatever `expire_on_commit` says. A
+handler that then names the user raises an error of its own, which hides the first one.
 """
 
 from sqlalchemy.exc import IntegrityError

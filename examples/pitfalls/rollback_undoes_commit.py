@@ -12,7 +12,7 @@ from ..testing_patterns.factories import make_tag
 from ._symptom import Returns
 
 FAMILY = "testing"
-SYMPTOM = Returns(wrong=0, right=1, meaning="the count of rows that were committed")
+SYMPTOM = Returns(wrong=0, right=1, meaning="rows left after `commit()`, then `rollback()`")
 SOURCE = (
     "Joining a Session into an External Transaction",
     "https://docs.sqlalchemy.org/en/21/orm/session_transaction.html"

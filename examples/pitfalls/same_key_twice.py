@@ -1,7 +1,7 @@
 """Let each key come once in an upsert
 
-ON CONFLICT DO UPDATE refuses to change a row that the same statement has written. Decide before
-which one holds: here the last. See `references/bulk-operations.md`.
+ON CONFLICT DO UPDATE refuses to change a row that the same statement has written. Decide first
+which one wins: here the last. See `references/bulk-operations.md`.
 """
 
 from sqlalchemy.dialects.postgresql import insert

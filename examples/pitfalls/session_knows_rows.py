@@ -13,7 +13,9 @@ from ..testing_patterns.factories import make_ticket
 from ._symptom import Returns
 
 FAMILY = "testing"
-SYMPTOM = Returns(wrong="passed", right="seen", meaning="what becomes of a missing `selectinload`")
+SYMPTOM = Returns(
+    wrong="passed", right="seen", meaning="what a test makes of a missing `selectinload`"
+)
 SOURCE = (
     "Session Frequently Asked Questions: Is the Session a cache?",
     "https://docs.sqlalchemy.org/en/21/orm/session_basics.html#is-the-session-a-cache",

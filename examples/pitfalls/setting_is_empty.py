@@ -1,7 +1,7 @@
 """Read a setting of your own through `nullif()`
 
-What `set_config(…, true)` has set is gone after the transaction, but not NULL: the connection now
-knows the name, and reads `''`. In the pool the next request meets that.
+After the transaction a setting made by `set_config(…, true)` reads as `''`, not as NULL: the
+connection still knows its name. The next request that gets the connection from the pool meets it.
 """
 
 from sqlalchemy import Engine, text

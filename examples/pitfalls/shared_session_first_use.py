@@ -1,7 +1,7 @@
 """Give each task a session of its own
 
-Of two tasks that share a fresh session the second fails while the first still gets the connection.
-Under `gather()` you may see `IllegalStateChangeError` instead, from the close that comes too early.
+Of two tasks that share a new session, the second fails while the first waits for the connection.
+Under `gather()` you may see `IllegalStateChangeError` instead: the session is closed too early.
 """
 
 import asyncio

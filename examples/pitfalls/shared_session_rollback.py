@@ -1,7 +1,8 @@
 """Do not let two tasks share a transaction
 
-Once a shared session has its connection, tasks take turns and nothing is raised: no time is saved.
-But there is one transaction, and the rollback of one task undoes what the other has written.
+Once a shared session has its connection, tasks take turns: no time is saved, and seldom is
+anything raised (`This session is in 'prepared' state`, when one commits). But there is one
+transaction, and the rollback of one task undoes what the other has written.
 """
 
 import asyncio
@@ -14,7 +15,7 @@ from ..models import Organization
 from ._symptom import Returns
 
 FAMILY = "asyncio"
-SYMPTOM = Returns(wrong=0, right=1, meaning="what is stored of two rows, of which one is refused")
+SYMPTOM = Returns(wrong=0, right=1, meaning="rows stored when one of two is refused")
 SOURCE = (
     "Using AsyncSession with Concurrent Tasks",
     "https://docs.sqlalchemy.org/en/21/orm/extensions/asyncio.html"

@@ -12,7 +12,7 @@ from ..testing_patterns.factories import make_ticket
 from ._symptom import Returns
 
 FAMILY = "keeping"
-SYMPTOM = Returns(wrong=1, right=0, meaning="the count of one ticket, which is deleted")
+SYMPTOM = Returns(wrong=1, right=0, meaning="tickets counted where the only one is deleted")
 SOURCE = (
     "Row Security Policies",
     "https://www.postgresql.org/docs/18/ddl-rowsecurity.html",

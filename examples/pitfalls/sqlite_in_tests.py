@@ -23,7 +23,7 @@ FAMILY = "testing"
 SYMPTOM = Returns(
     wrong=["too long", "no number", "no such row"],
     right=[],
-    meaning="what a test on this database lets pass",
+    meaning="faults that the tests let pass",
 )
 SOURCE = ("Flexible Typing", "https://www.sqlite.org/flextypegood.html")
 FAULTS = {

@@ -11,7 +11,11 @@ from ..testing_patterns.factories import make_ticket
 from ._symptom import Returns
 
 FAMILY = "sessions"
-SYMPTOM = Returns(wrong="old", right="new", meaning="a title that was changed to new elsewhere")
+SYMPTOM = Returns(
+    wrong="old",
+    right="new",
+    meaning="a title, read again after another session changed it to `new`",
+)
 SOURCE = (
     "Populate Existing",
     "https://docs.sqlalchemy.org/en/21/orm/queryguide/api.html#populate-existing",

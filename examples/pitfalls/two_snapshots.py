@@ -1,7 +1,7 @@
 """Read a report in one statement, or in REPEATABLE READ
 
-In READ COMMITTED, the default, each statement sees what is committed when *it* begins. A total and
-the list that it counts need not agree.
+In READ COMMITTED, the default, each statement sees what is committed when *it* begins: a total and
+the list beside it may disagree.
 """
 
 from sqlalchemy import Engine, func, select
@@ -12,7 +12,9 @@ from ..testing_patterns.factories import make_ticket
 from ._symptom import Returns
 
 FAMILY = "sessions"
-SYMPTOM = Returns(wrong=(0, 1), right=(0, 0), meaning="the total, and how many are listed")
+SYMPTOM = Returns(
+    wrong=(0, 1), right=(0, 0), meaning="the total of a report and the length of its list"
+)
 SOURCE = (
     "Transaction Isolation",
     "https://www.postgresql.org/docs/18/transaction-iso.html",

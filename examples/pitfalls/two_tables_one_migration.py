@@ -17,7 +17,9 @@ from ..testing_patterns.factories import make_ticket
 from ._symptom import Returns
 
 FAMILY = "migrations"
-SYMPTOM = Returns(wrong="40P01", right="both done", meaning="what becomes of migration and writer")
+SYMPTOM = Returns(
+    wrong="40P01", right="both done", meaning="how a migration and a writer at the same time end"
+)
 SOURCE = (
     "Explicit Locking: Deadlocks",
     "https://www.postgresql.org/docs/18/explicit-locking.html#LOCKING-DEADLOCKS",

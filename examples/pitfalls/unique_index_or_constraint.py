@@ -14,7 +14,9 @@ from ._symptom import Returns
 
 FAMILY = "migrations"
 SYMPTOM = Returns(
-    wrong=["add_index", "remove_constraint", "remove_index"], right=[], meaning="the drift"
+    wrong=["add_index", "remove_constraint", "remove_index"],
+    right=[],
+    meaning="the operations that autogenerate finds",
 )
 SOURCE = (
     "Column.unique",

@@ -1,7 +1,7 @@
-"""Move the version in a bulk UPDATE
+"""Raise the version in a bulk UPDATE
 
-`version_id_col` counts what the unit of work writes. `update()` leaves it: whoever has read the row
-before overwrites the change, and nobody is told. See `references/locking.md`.
+`version_id_col` counts what the unit of work writes. `update()` leaves it as it is: whoever has
+read the row before overwrites the change, without a StaleDataError. See `references/locking.md`.
 """
 
 from sqlalchemy import select, update
@@ -12,7 +12,7 @@ from ..testing_patterns.factories import make_ticket
 from ._symptom import Returns
 
 FAMILY = "writing"
-SYMPTOM = Returns(wrong=1, right=2, meaning="the version after a change")
+SYMPTOM = Returns(wrong=1, right=2, meaning="the row's version after one UPDATE")
 SOURCE = (
     "Configuring a Version Counter",
     "https://docs.sqlalchemy.org/en/21/orm/versioning.html",

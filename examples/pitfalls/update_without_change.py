@@ -10,7 +10,9 @@ from ..models import Tag
 from ._symptom import Returns
 
 FAMILY = "audit"
-SYMPTOM = Returns(wrong=["vpn"], right=[], meaning="what an audit records of a change to the same")
+SYMPTOM = Returns(
+    wrong=["vpn"], right=[], meaning="what an audit records when a value is set to itself"
+)
 SOURCE = (
     "MapperEvents.before_update",
     "https://docs.sqlalchemy.org/en/21/orm/events.html#sqlalchemy.orm.MapperEvents.before_update",

@@ -1,7 +1,7 @@
 """Set `eager_defaults=True` on your base, under asyncio
 
-After an UPDATE the value of an SQL `onupdate=` is not known, and reading it is a query. With
-`eager_defaults` the UPDATE returns it, in the same statement.
+After an UPDATE the value of an SQL `onupdate=` is not known, and reading it sends a query. With
+`eager_defaults` the UPDATE itself returns it.
 """
 
 from datetime import datetime
@@ -12,7 +12,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from .lazy_load_async import NO_GREENLET
 
-FAMILY = "asyncio"
+FAMILY = "models"
 SYMPTOM = NO_GREENLET
 RULE = "onupdate-without-eager-defaults"
 SOURCE = (

@@ -15,7 +15,9 @@ from ._symptom import Returns
 
 LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
 FAMILY = "writing"
-SYMPTOM = Returns(wrong=False, right=True, meaning="whether `updated_at` moved")
+SYMPTOM = Returns(
+    wrong=False, right=True, meaning="whether `updated_at` moves when an upsert updates"
+)
 SOURCE = (
     "INSERT…ON CONFLICT (Upsert)",
     "https://docs.sqlalchemy.org/en/21/dialects/postgresql.html#postgresql-insert-on-conflict",

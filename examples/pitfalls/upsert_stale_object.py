@@ -10,7 +10,7 @@ from ..models import ImportCheckpoint
 from ._symptom import Returns
 
 FAMILY = "writing"
-SYMPTOM = Returns(wrong="1", right="2", meaning="the position that the upsert set to 2")
+SYMPTOM = Returns(wrong="1", right="2", meaning="the position read after an upsert set it to 2")
 SOURCE = (
     "ORM upsert Statements",
     "https://docs.sqlalchemy.org/en/21/orm/queryguide/dml.html#orm-upsert-statements",

@@ -15,7 +15,7 @@ from ._symptom import Returns
 
 FAMILY = "mapping"
 SYMPTOM = Returns(
-    wrong=0, right=1, meaning="the number of tickets after their creator has been removed"
+    wrong=0, right=1, meaning="how many tickets are left when their creator is removed"
 )
 SOURCE = ("Cascades", "https://docs.sqlalchemy.org/en/21/orm/cascades.html")
 TICKETS = select(func.count()).select_from(DeskTicket)

@@ -15,7 +15,7 @@ from ..locking import sqlstate
 from ._symptom import Returns
 
 FAMILY = "migrations"
-SYMPTOM = Returns(wrong="40P01", right="both done", meaning="what becomes of two deployments")
+SYMPTOM = Returns(wrong="40P01", right="both done", meaning="how two deployments at once end")
 SOURCE = (
     "Advisory Locks",
     "https://www.postgresql.org/docs/18/explicit-locking.html#ADVISORY-LOCKS",
