@@ -34,7 +34,7 @@ examples:
   python -m evals report iteration-1          with and without the skill: benchmark.json
 
 exit codes:
-  0  all passed     1  some failed     2  wrong usage, or no PostgreSQL to be had
+  0  all passed     1  some failed     2  wrong usage, older versions, or no PostgreSQL
 """
 
 
@@ -47,8 +47,10 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    made.add_argument("arguments", nargs="*", metavar="TASK WORKSPACE | report ITERATION")
     only = made.add_mutually_exclusive_group()
+    only.add_argument(
+        "arguments", nargs="*", default=(), metavar="TASK WORKSPACE | report ITERATION"
+    )
     only.add_argument("--list", action="store_true", help="name the tasks")
     only.add_argument("--prompt", metavar="TASK", help="print what the agent is told")
     only.add_argument("--prepare", nargs=2, metavar=("TASK", "WORKSPACE"), help="copy its files")
@@ -78,9 +80,10 @@ def grade_workspace(name: str, workspace: Path) -> int:
     load_task(name)
     with server_url() as server:
         grading = grade(name, [workspace], server)[0]
+    code = show(grading)  # first: a folder that cannot be written to must not cost the result
     target = workspace / "grading.json"
     target.write_text(json.dumps(grading, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    return show(grading)
+    return code
 
 
 def grade_solution(name: str, kind: str) -> int:
@@ -118,7 +121,8 @@ def dispatch(options: argparse.Namespace) -> int:
         return grade_workspace(options.arguments[0], Path(options.arguments[1]))
     else:
         raise EvalError(
-            f"received {len(options.arguments)} argument(s).\nexpected: TASK WORKSPACE\n"
+            f"received {len(options.arguments)} argument(s).\n"
+            "expected: TASK WORKSPACE, or report ITERATION\n"
             "try: python -m evals --help"
         )
     return 0

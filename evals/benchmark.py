@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import statistics
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,17 +18,48 @@ Run = dict[str, float | None]
 
 
 def read_run(folder: Path) -> Run:
-    """The measures of one run; None where its agent's time or tokens were not written down."""
-    grading = json.loads((folder / "grading.json").read_text(encoding="utf-8"))
-    timing: dict[str, Any] = {}
-    if (folder / "timing.json").exists():
-        timing = json.loads((folder / "timing.json").read_text(encoding="utf-8"))
-    duration = timing.get("duration_ms")
-    return {
-        "pass_rate": float(grading["summary"]["pass_rate"]),
-        "time_seconds": None if duration is None else duration / 1000,
-        "tokens": timing.get("total_tokens"),
-    }
+    """The measures of one run; None where its agent's time or tokens were not written down.
+
+    Raises ``EvalError`` for a file that is not as they are written.
+    """
+    grading = read_object(folder / "grading.json")
+    timing = read_object(folder / "timing.json") if (folder / "timing.json").exists() else {}
+    duration, tokens = timing.get("duration_ms"), timing.get("total_tokens")
+    try:
+        return {
+            "pass_rate": figure(grading["summary"]["pass_rate"]),
+            "time_seconds": None if duration is None else figure(duration) / 1000,
+            "tokens": None if tokens is None else figure(tokens),
+        }
+    except (KeyError, TypeError, ValueError) as error:
+        raise EvalError(
+            f"received {folder}, where a figure is missing or none: {error}.\n"
+            "expected: grading.json as python -m evals writes it, and\n"
+            '  timing.json: {"total_tokens": 1200, "duration_ms": 34000}\n'
+            "try: to grade it again"
+        ) from error
+
+
+def figure(value: Any) -> float:
+    """*value* as a number.  Raises ``ValueError`` for what is none: NaN, infinite, negative."""
+    number = float(value)
+    if not (math.isfinite(number) and number >= 0):
+        raise ValueError(f"{number}")
+    return number
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """The object that a file of JSON holds.  Raises ``EvalError`` for another."""
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        document = error
+    if not isinstance(document, dict):
+        raise EvalError(
+            f"received {path}, which holds no object: {document}.\n"
+            "expected: an object, as JSON\ntry: to write it again"
+        )
+    return document
 
 
 def runs_of(folder: Path) -> list[Run]:
@@ -46,7 +78,10 @@ def spread(values: Sequence[float | None]) -> dict[str, float | None]:
 
 
 def benchmark_of(iteration: Path) -> dict[str, Any]:
-    """The contents of ``benchmark.json``.
+    """The contents of ``benchmark.json``: each task counts once, however often it ran.
+
+    ``run_summary`` is over the tasks' means, ``tasks`` over each one's runs.  A difference is that
+    of the tasks where both sides were measured.
 
     Raises ``EvalError`` where there is no graded run, or a task has one on one side only: a
     difference of means over other tasks says nothing.
@@ -69,23 +104,35 @@ def benchmark_of(iteration: Path) -> dict[str, Any]:
             f"received runs on one side only: {', '.join(lonely)}.\n"
             "expected: with_skill and without_skill of each task\ntry: to run the other side too"
         )
-    summary: dict[str, Any] = {}
-    for side in SIDES:
-        runs = [run for sides in tasks.values() for run in sides[side]]
-        summary[side] = {measure: spread([run[measure] for run in runs]) for measure in MEASURES}
+    means = [
+        {side: {measure: mean(sides[side], measure) for measure in MEASURES} for side in SIDES}
+        for sides in tasks.values()
+    ]
+    summary: dict[str, Any] = {
+        side: {measure: spread([task[side][measure] for task in means]) for measure in MEASURES}
+        for side in SIDES
+    }
     summary["delta"] = {
-        measure: difference(*(summary[side][measure]["mean"] for side in SIDES))
+        measure: spread([difference(*(task[side][measure] for side in SIDES)) for task in means])[
+            "mean"
+        ]
         for measure in MEASURES
     }
     rates = {
-        name: {side: spread([run["pass_rate"] for run in sides[side]])["mean"] for side in SIDES}
+        name: {side: spread([run["pass_rate"] for run in sides[side]]) for side in SIDES}
         for name, sides in tasks.items()
     }
     return {"run_summary": summary, "tasks": rates}
+
+
+def mean(runs: Sequence[Run], measure: str) -> float | None:
+    """The mean of a task's runs; None where it is not known of any."""
+    known = [value for run in runs if (value := run[measure]) is not None]
+    return statistics.fmean(known) if known else None
 
 
 def difference(with_skill: float | None, without_skill: float | None) -> float | None:
     """With less without; None where one of them is not known."""
     if with_skill is None or without_skill is None:
         return None
-    return round(with_skill - without_skill, 4)
+    return with_skill - without_skill

@@ -9,9 +9,11 @@ its own check and nothing else.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import importlib
 import json
 import os
+import re
 import select
 import shutil
 import signal
@@ -27,6 +29,11 @@ from fnmatch import fnmatch
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NoReturn
+from urllib.parse import urlsplit
+
+import psycopg
+import sqlalchemy
+from psycopg import sql
 
 from evals.workspace import Workspace, describe
 from examples.postgres import postgres_server, temporary_database
@@ -34,6 +41,9 @@ from examples.postgres import postgres_server, temporary_database
 ROOT = Path(__file__).resolve().parent.parent
 TASKS = ROOT / "evals" / "tasks"
 CHECK_SECONDS = 120.0
+SQLALCHEMY = (2, 1)
+POSTGRESQL = 18
+ADOPT = 36  # PR_SET_CHILD_SUBREAPER of <linux/prctl.h>
 EVIDENCE_CHARACTERS = 1_500
 IGNORED = (".git", ".venv*", "venv", "__pycache__", "node_modules", ".*_cache", "grading.json")
 # Ours, which a workspace may have under the same name; imported by the worker, not for it.
@@ -136,7 +146,9 @@ def child(check: Check, folder: Path, url: str, answer: int, output: Path) -> No
     sys.dont_write_bytecode = True
     work = Workspace(folder, url)
     os.chdir(folder)
-    os.environ.update(work.environment())
+    environment = work.environment()
+    os.environ.clear()  # what we were started with must not reach its connections: PGOPTIONS
+    os.environ.update(environment)
     for name in [name for name in sys.modules if name.split(".")[0] in OURS]:
         del sys.modules[name]
     sys.path[:] = [str(folder), *(part for part in sys.path if not is_ours(part))]
@@ -148,10 +160,10 @@ def child(check: Check, folder: Path, url: str, answer: int, output: Path) -> No
     except BaseException as error:
         verdict = {"passed": False, "evidence": f"{describe(error)} ({where(error)})"}
     verdict["evidence"] = verdict["evidence"][:EVIDENCE_CHARACTERS]
-    os.write(answer, json.dumps(verdict).encode() + b"\n")
     with contextlib.suppress(Exception):
         sys.stdout.flush()
         sys.stderr.flush()
+    os.write(answer, json.dumps(verdict).encode() + b"\n")  # last: then we are killed
     work.close()
     os._exit(0)
 
@@ -170,12 +182,70 @@ def where(error: BaseException) -> str:
     return f"{Path(last.filename).name}, line {last.lineno}: {last.line}"
 
 
+@contextmanager
+def check_database(server: str) -> Iterator[str]:
+    """A database for a check, as ``temporary_database``; afterwards the check's role is dropped.
+
+    Roles are the cluster's, and whoever is killed drops none.  A check may make one of its
+    database's name (``Workspace.role``), which is known here too.
+    """
+    name = ""
+    try:
+        with temporary_database(server) as url:
+            name = database_of(url)
+            yield url
+    finally:
+        if name:  # after the database, in which the role might own something
+            drop = sql.SQL("DROP ROLE IF EXISTS {}").format(sql.Identifier(name))
+            with psycopg.connect(server, autocommit=True) as connection:
+                connection.execute(drop)
+
+
+def database_of(url: str) -> str:
+    """The database that *url* names."""
+    return urlsplit(url).path.strip("/")
+
+
+def adopt() -> None:
+    """Become the parent of every orphan that descends from us, where Linux has that."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(ADOPT, 1, 0, 0, 0)
+
+
+def children() -> set[int]:
+    """Our children by /proc; none where there is no /proc."""
+    found = set()
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError, ValueError, IndexError):
+            # "pid (name) state parent …": the name may hold spaces and parentheses.
+            parent = path.read_text(errors="replace").rpartition(")")[2].split()[1]
+            if int(parent) == os.getpid():
+                found.add(int(path.parent.name))
+    return found
+
+
+def end_children(kept: set[int]) -> None:
+    """Kill every child but *kept*, and those that become ours by that, until there is none.
+
+    A process that left its check's group by ``start_new_session`` ends thus, and one whose parent
+    has ended, as far as we adopt it.
+    """
+    refused = set(kept)
+    while found := children() - refused:
+        for process in found:
+            try:
+                os.kill(process, signal.SIGKILL)
+                os.waitpid(process, 0)
+            except (ProcessLookupError, ChildProcessError):
+                pass
+            except PermissionError:  # another user's, by sudo: it may outlive us
+                refused.add(process)
+
+
 def run_check(check: Check, source: Path, server: str, seconds: float) -> dict[str, Any]:
     """Fork, wait, kill what is left: ``{"text", "passed", "evidence"}``."""
-    with (
-        tempfile.TemporaryDirectory(prefix="soe-eval-") as base,
-        temporary_database(server) as url,
-    ):
+    before = children()
+    with tempfile.TemporaryDirectory(prefix="soe-eval-") as base, check_database(server) as url:
         folder = Path(base, "workspace")
         shutil.copytree(source, folder, symlinks=True)
         output = Path(base, "output")
@@ -198,6 +268,7 @@ def run_check(check: Check, source: Path, server: str, seconds: float) -> dict[s
                 os.killpg(process, signal.SIGKILL)
             with contextlib.suppress(ChildProcessError):
                 os.waitpid(process, 0)
+            end_children(before)
         printed = output.read_text(encoding="utf-8", errors="replace") if output.exists() else ""
     try:
         verdict = json.loads(answer)
@@ -207,6 +278,7 @@ def run_check(check: Check, source: Path, server: str, seconds: float) -> dict[s
         verdict["evidence"] += f"\nprinted: …{printed.strip()[-300:]}"
     # A fresh database's name and folder would make every run's evidence another text.
     evidence = str(verdict["evidence"]).replace(str(folder), "WORKSPACE")
+    evidence = evidence.replace(database_of(url), "DATABASE")
     return {
         "text": text_of(check),
         "passed": verdict["passed"],
@@ -268,6 +340,7 @@ def stop(_number: int, _frame: object) -> NoReturn:
 def work_through(task: str, limit: str, server: str) -> None:
     """Grade each workspace that standard input names; one line of JSON each."""
     signal.signal(signal.SIGTERM, stop)
+    adopt()
     for name in SHARED:
         importlib.import_module(name)
     for line in sys.stdin:
@@ -333,9 +406,30 @@ def solution(task: Task, kind: str) -> Iterator[Path]:
 
 @contextmanager
 def server_url() -> Iterator[str]:
-    """The URL of a PostgreSQL for the block, by the rules of ``scripts/start-postgres.py``."""
+    """The URL of a PostgreSQL for the block, by the rules of ``scripts/start-postgres.py``.
+
+    Raises ``EvalError`` where it, or SQLAlchemy, is older than what the tasks are about.
+    """
     with postgres_server() as server:
+        refuse_older(sqlalchemy.__version__, server.version)
         yield server.url
+
+
+def refuse_older(orm: str, server: str) -> None:
+    """Raise ``EvalError`` for a version that would fail a right solution."""
+    if version_of(orm) >= SQLALCHEMY and version_of(server)[0] >= POSTGRESQL:
+        return
+    raise EvalError(
+        f"received SQLAlchemy {orm} and PostgreSQL {server}.\n"
+        f"expected: SQLAlchemy {'.'.join(map(str, SQLALCHEMY))} and PostgreSQL {POSTGRESQL},"
+        " or later\n"
+        "try: the environment of this repository, and POSTGRES_PROVIDER=embedded"
+    )
+
+
+def version_of(text: str) -> tuple[int, ...]:
+    """The first numbers of a version: ``18.1`` and ``2.1.0b1`` have two, ``19beta1`` has one."""
+    return tuple(int(number) for number in re.findall(r"\d+", text)[:2])
 
 
 if __name__ == "__main__":

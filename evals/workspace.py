@@ -20,7 +20,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar
 
-from sqlalchemy import Engine, create_engine, event, text
+from sqlalchemy import Engine, create_engine, event, make_url, text
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
@@ -139,6 +139,11 @@ class Workspace:
     def url(self, driver: str = "psycopg2") -> str:
         """The URL of this check's own database, which is empty when the check begins."""
         return f"postgresql+{driver}://{self._rest}"
+
+    @property
+    def role(self) -> str:
+        """The only name of a role that a check may make: it is dropped also when we are killed."""
+        return make_url(self.url()).database or ""
 
     def engine(self, *, driver: str = "psycopg2", **options: Any) -> Engine:
         """An engine for it, with SQLAlchemy's own defaults; disposed after the check."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from benchmarks import claims
 from benchmarks.__main__ import load as load_suite
 from benchmarks.__main__ import suites
 from benchmarks.claims import FAILED, HOLDS, RESULTS, SHORT, UNMEASURED, Claim, ClaimError, Verdict
+from tests.waiting import until
 from tools import long_forms, prove_service
 from tools.long_forms import Step
 
@@ -69,6 +72,25 @@ def test_a_claim_holds_or_says_why_not(entry: Claim) -> None:
     assert not (verdict.status == HOLDS and entry.open), "it holds now: take its excuse away"
 
 
+def no_longer_awaited(awaited: set[str], entries: list[Claim], results: Path) -> list[str]:
+    """Those of *awaited* that no claim waits for, or that have been measured."""
+    waiting = {
+        entry.by for entry in entries if claims.judge(entry, results, FULL).status == UNMEASURED
+    }
+    return sorted(awaited - waiting)
+
+
+def test_what_is_awaited_is_not_measured_yet() -> None:
+    assert no_longer_awaited(AWAITED, ENTRIES, RESULTS) == [], "measured: take it off the list"
+
+
+def test_what_is_measured_leaves_the_list(tmp_path: Path) -> None:
+    entries = [entry for entry in ENTRIES if entry.by == "repetitions"]
+    assert no_longer_awaited({"repetitions"}, entries, tmp_path) == []
+    assert no_longer_awaited({"repetitions"}, entries, RESULTS) == ["repetitions"]
+    assert no_longer_awaited({"nobody"}, entries, RESULTS) == ["nobody"]
+
+
 def test_every_claim_is_told_once() -> None:
     told = [entry.claim for entry in ENTRIES]
     assert len(set(told)) == len(told)
@@ -99,6 +121,9 @@ def test_what_falls_short_is_told_by_how_much(tmp_path: Path) -> None:
     assert found.told == "falls short by 0.05 ×"
     assert judged(tmp_path, goal="<= 1.25").status == HOLDS
     assert judged(tmp_path, goal=">= 130", unit="%").told == "falls short by 5 %"
+    # Two digits: more would be the noise of the machine.
+    assert judged(tmp_path, goal=">= 1.2804", unit="×").told == "falls short by 0.03 ×"
+    assert judged(tmp_path, goal=">= 1235.5").told == "falls short by 1,200"
     assert judged(tmp_path, goal="= 1").status == SHORT
 
 
@@ -179,9 +204,19 @@ def test_an_unknown_place_is_an_error(changes: dict[str, Any], told: str, tmp_pa
 
 
 def test_a_result_that_is_no_json_is_an_error(tmp_path: Path) -> None:
-    (tmp_path / "planted.json").write_text("{")
+    path = tmp_path / "planted.json"
+    path.write_text("{")
     with pytest.raises(ClaimError, match="is no JSON"):
         judged(tmp_path)
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(ClaimError, match="cannot be read"):
+        judged(tmp_path)
+
+
+def test_a_figure_is_told_to_three_digits() -> None:
+    told = [claims.shown(value, "ms") for value in (0.0123, 3.0, 12.345, 999.7, 1234.5)]
+    assert told == ["0.0123 ms", "3 ms", "12.3 ms", "1,000 ms", "1,234 ms"]
 
 
 def test_places_in_a_result() -> None:
@@ -227,13 +262,17 @@ def test_the_program(
     assert claims.main(["--results", str(tmp_path)]) == 1
     *_, told, total = capsys.readouterr().out.splitlines()
     assert told.strip() == "falls short by 0.05 × (planted)"
-    assert total == "1 claims: 1 fall short"
+    assert total == "1 claim: 1 falls short"
     assert claims.main(["--results", str(tmp_path), "--output-format", "json"]) == 1
     (entry,) = json.loads(capsys.readouterr().out)["claims"]
     assert (entry["status"], entry["value"], entry["accepted"]) == (SHORT, 1.25, False)
     source.write_text(PLANTED.replace("<= 1.2", "<= 1.3"))
     assert claims.main(["--results", str(tmp_path)]) == 0
     capsys.readouterr()
+    planted(tmp_path, cases=[{**CASES[0], "ratio": "fast"}])
+    assert claims.main(["--results", str(tmp_path)]) == 2
+    assert "'Ours beside theirs' cannot be looked up: ValueError" in capsys.readouterr().err
+    planted(tmp_path)
     source.write_text(PLANTED.replace('"ours"', '"nobody"'))
     assert claims.main(["--results", str(tmp_path)]) == 2
     assert "received nothing with" in capsys.readouterr().err
@@ -304,10 +343,47 @@ def test_a_step_of_tests(body: str, code: int, tests: int, failures: int, tmp_pa
     assert found == {"code": code, "tests": tests, "failures": failures}
 
 
-def test_what_hangs_is_ended(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    step = Step("hangs", "t", ("timeit", "-n1", "-r1", "__import__('time').sleep(600)"))
-    assert long_forms.run(step, tmp_path, small=False, longest=0.1)["code"] == 124
+def test_what_hangs_is_ended(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And whom it has started, deaf to SIGINT, with it."""
+    monkeypatch.setattr(long_forms, "GRACE", 0.1)
+    said = tmp_path / "pid"
+    shell = f"trap '' INT; sleep 600 & echo $! > '{said}.new'; mv '{said}.new' '{said}'; wait"
+    step = Step("hangs", "t", ("timeit", "-n1", "-r1", f"__import__('os').system({shell!r})"))
+    wait = subprocess.Popen.wait
+
+    def once_started(process: Any, timeout: float | None = None) -> int:
+        if timeout == 0.1234:
+            until(said.exists, "the step has started another process")
+        return wait(process, timeout)
+
+    monkeypatch.setattr(subprocess.Popen, "wait", once_started)
+    assert long_forms.run(step, tmp_path, small=False, longest=0.1234)["code"] == 124
     assert "hangs took more than" in capfd.readouterr().err
+    until(partial(is_gone, int(said.read_text())), "the end of what the step has started")
+
+
+def is_gone(pid: int) -> bool:
+    """Whether a process has ended: no command line is left of it, or no entry."""
+    try:
+        return not Path("/proc", str(pid), "cmdline").read_bytes()
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "{}", '{"long": true, "steps": {"works": 0}}'])
+def test_junk_where_the_runs_are_kept_stops_the_first(
+    text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    target = tmp_path / f"{claims.RUNS}.json"
+    target.write_text(text)
+    monkeypatch.setattr(long_forms, "steps", lambda _results: [WORKS])
+    assert long_forms.main(["--results", str(tmp_path)]) == 2
+    output = capfd.readouterr()
+    assert "== works" not in output.out
+    assert "does not tell how runs ended" in output.err
+    assert target.read_text() == text
 
 
 @pytest.mark.parametrize(("chosen", "code"), [("works", 0), ("breaks", 1)])
@@ -325,7 +401,7 @@ def test_the_chain_ends_in_the_table(
     planted(tmp_path).joinpath("planted.json").rename(tmp_path / f"{chosen}.json")
     assert long_forms.main(["--results", str(tmp_path)]) == 1, "a step has failed"
     told = capfd.readouterr().out
-    assert ("1 claims: 1 hold" in told) is (code == 0)
+    assert ("1 claim: 1 holds" in told) is (code == 0)
     assert ("its run failed: exit code 1" in told) is (code == 1)
     assert long_forms.main([chosen, "--results", str(tmp_path / "new")]) == 1, "nothing is measured"
     (tmp_path / f"{claims.RUNS}.json").unlink()
@@ -341,6 +417,14 @@ def test_wrong_usage(arguments: list[str], told: str, capsys: pytest.CaptureFixt
         long_forms.main(arguments)
     assert raised.value.code == 2
     assert told in capsys.readouterr().err
+
+
+def test_results_that_are_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(SystemExit) as raised:
+        long_forms.main(["--results", str(tmp_path / "file")])
+    assert raised.value.code == 2
+    assert "expected a folder" in capsys.readouterr().err
 
 
 def test_a_small_run_of_the_service_is_not_kept(

@@ -15,8 +15,8 @@ import psycopg
 import pytest
 from sqlalchemy import __version__
 
+from evals import grading as module_of_grading
 from evals.__main__ import EVALS, joined, main
-from evals.benchmark import benchmark_of
 from evals.grading import (
     ROOT,
     EvalError,
@@ -25,6 +25,8 @@ from evals.grading import (
     grade,
     load_task,
     prepare,
+    refuse_older,
+    server_url,
     solution,
     task_ids,
     text_of,
@@ -52,6 +54,8 @@ ENTRY = {
         },
     },
 }
+OURS = Path(__file__).resolve().parent / "data" / "evals"
+ENDLESS = 10.0  # seconds: each check of the others takes less than one
 HOSTILE = {
     "leaves": "raise SystemExit(0)",
     "leaves without a word": "__import__('os')._exit(0)",
@@ -127,6 +131,39 @@ def test_right_hasty_empty_and_broken(name: str, tmp_path: Path, postgres_url: s
 
 @pytest.mark.once
 @pytest.mark.requires_postgres(18)
+def test_another_way_to_delete_softly_is_right(tmp_path: Path, postgres_url: str) -> None:
+    """An archive: what is deleted leaves its table."""
+    require_21()
+    work = make_workspace(load_task("soft_delete"), tmp_path / "work")
+    shutil.copytree(OURS / "soft_delete_by_archive", work, dirs_exist_ok=True)
+    assert failed(grade("soft_delete", [work], postgres_url)[0]) == []
+
+
+@pytest.mark.once
+@pytest.mark.requires_postgres(18)
+def test_pages_are_judged_by_the_rows_they_need(tmp_path: Path, postgres_url: str) -> None:
+    """Not by the word OFFSET: one of none is right, and row_number() is no better than one."""
+    require_21()
+    limit = ".limit(size + 1)"
+    right, hasty = tmp_path / "right", tmp_path / "hasty"
+    for work in (right, hasty):
+        make_workspace(load_task("pagination"), work)
+    pages = (right / "pages.py").read_text(encoding="utf-8")
+    assert limit in pages
+    (right / "pages.py").write_text(pages.replace(limit, f"{limit}.offset(0)"), encoding="utf-8")
+    wrong = []
+    for way in ("offset", "number"):
+        wrong.append(shutil.copytree(hasty, tmp_path / way))
+        shutil.copy(OURS / f"pages_by_{way}.py", wrong[-1] / "pages.py")
+    asked, *others = grade("pagination", [right, *wrong], postgres_url)
+    assert failed(asked) == []
+    for grading in others:
+        (cost,) = [line for line in failed(grading) if line.startswith("A page takes at most")]
+        assert "rows to find a page of 10 among the last 100" in cost
+
+
+@pytest.mark.once
+@pytest.mark.requires_postgres(18)
 def test_three_runs_agree(repeated: str, tmp_path: Path, postgres_url: str) -> None:
     require_21()
     naive = make_workspace(load_task(repeated), tmp_path / "naive", "naive")
@@ -187,11 +224,33 @@ def test_hostile_workspace_spoils_one_check(deed: str, tmp_path: Path, postgres_
     (workspace / "dangling").symlink_to("nowhere")
     os.mkfifo(workspace / "pipe")
     before = sorted(workspace.rglob("*"))
-    grading = grade("search", [workspace], postgres_url, seconds=30)[0]
+    grading = grade(
+        "search", [workspace], postgres_url, seconds=ENDLESS if deed == "never ends" else 30
+    )[0]
     assert [line.partition(":")[0] for line in failed(grading)] == [
         "The number of hits is right on a page beyond the last"
     ], failed(grading)
     assert sorted(workspace.rglob("*")) == before, "the grader wrote into the workspace"
+
+
+def test_evidence_is_whole_and_the_same_each_time(
+    tmp_path: Path, postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was printed is there; no random name, and nothing of the environment, is."""
+    monkeypatch.setenv("PGAPPNAME", "ours")
+    work = tmp_path / "work"
+    work.mkdir()
+    (work / "search.py").write_text(
+        "import os\n"
+        "print('printed by it')\n"
+        "raise RuntimeError(f\"{os.getcwd()} {os.environ['DATABASE_URL'].rpartition('/')[2]}\""
+        " f\" {os.environ.get('PGAPPNAME')}\")\n"
+    )
+    results = grade("search", [work], postgres_url)[0]["assertion_results"]
+    (evidence,) = {result["evidence"].replace("?", " ") for result in results}
+    assert "RuntimeError: WORKSPACE DATABASE" in evidence
+    assert " None" in evidence
+    assert "printed: …printed by it" in evidence
 
 
 @pytest.mark.once
@@ -201,9 +260,16 @@ def test_nothing_outlives_a_check(tmp_path: Path, postgres_url: str) -> None:
     module = workspace / "search.py"
     start = (
         "import os, subprocess\n"
-        "process = subprocess.Popen(['sleep', '300'])\n"
-        f"with open({str(told)!r}, 'a') as file:\n"
-        "    print(process.pid, os.environ['DATABASE_URL'].rpartition('/')[2], file=file)\n"
+        "database = os.environ['DATABASE_URL'].rpartition('/')[2]\n"
+        "for leaves in (False, True):\n"  # the group; the second's parent has ended besides
+        "    shell = 'sleep 300 & echo $!' if leaves else 'echo $$; exec sleep 300'\n"
+        "    process = subprocess.Popen(['sh', '-c', shell], start_new_session=leaves,\n"
+        "        stdout=subprocess.PIPE, text=True)\n"
+        "    pid = int(process.stdout.readline())\n"
+        "    if leaves:\n"
+        "        process.wait()\n"
+        f"    with open({str(told)!r}, 'a') as file:\n"
+        "        print(pid, database, file=file)\n"
     )
     source = module.read_text(encoding="utf-8").replace("from __future__ import annotations\n", "")
     module.write_text(start + source, encoding="utf-8")
@@ -212,6 +278,7 @@ def test_nothing_outlives_a_check(tmp_path: Path, postgres_url: str) -> None:
     lines = [line.split() for line in told.read_text(encoding="utf-8").splitlines()]
     databases = [name.partition("?")[0] for _, name in lines]
     assert len(set(databases)) == grading["summary"]["total"], "checks share a database"
+    assert len(lines) == 2 * grading["summary"]["total"]
     for pid, _ in lines:
         command = Path("/proc", pid, "cmdline")
         until(partial(is_gone, command), "the end of what a check started")
@@ -219,6 +286,32 @@ def test_nothing_outlives_a_check(tmp_path: Path, postgres_url: str) -> None:
         left = connection.execute(
             "SELECT datname FROM pg_database WHERE datname = ANY(%s)", [databases]
         ).fetchall()
+    assert left == []
+
+
+@pytest.mark.once
+def test_no_role_outlives_a_check(tmp_path: Path, postgres_url: str) -> None:
+    """Also where the check is killed, which then drops nothing itself."""
+    workspace = make_workspace(load_task("connections"), tmp_path / "work")
+    told = tmp_path / "told"
+    module = workspace / "db.py"
+    start = "def make_engine("
+    source = module.read_text(encoding="utf-8").replace(start, f"def made_engine{start[15:]}", 1)
+    module.write_text(
+        f"{source}\n\n{start}url, **options):\n"
+        "    engine = made_engine(url, **options)\n"
+        "    if engine.url.password == 'pa@ss/word':\n"
+        f"        with open({str(told)!r}, 'a') as file:\n"
+        "            print(engine.url.username, file=file)\n"
+        "        __import__('os').kill(__import__('os').getpid(), 9)\n"
+        "    return engine\n",
+        encoding="utf-8",
+    )
+    (killed,) = failed(grade("connections", [workspace], postgres_url)[0])
+    assert killed.startswith("A password with @ and /")
+    (role,) = told.read_text(encoding="utf-8").split()
+    with psycopg.connect(postgres_url) as connection:
+        left = connection.execute("SELECT FROM pg_roles WHERE rolname = %s", [role]).fetchall()
     assert left == []
 
 
@@ -268,13 +361,48 @@ def test_wrong_usage(arguments: list[str], capsys: pytest.CaptureFixture[str]) -
     assert "try: " in error
 
 
+@pytest.mark.parametrize(
+    ("orm", "server", "right"),
+    [
+        ("2.1.0", "18.0", True),
+        ("2.1.0rc1", "19beta1", True),
+        ("2.2.0", "18.1", True),
+        ("2.0.58", "18.1", False),
+        ("2.1.9", "17.6", False),
+    ],
+)
+def test_older_versions_are_refused(orm: str, server: str, right: bool) -> None:
+    if right:
+        refuse_older(orm, server)
+        return
+    with pytest.raises(EvalError, match=f"received SQLAlchemy {orm} and PostgreSQL {server}") as it:
+        refuse_older(orm, server)
+    assert "expected: SQLAlchemy 2.1 and PostgreSQL 18" in str(it.value)
+    assert "try: " in str(it.value)
+
+
+def test_an_older_server_ends_the_program(
+    postgres_url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", postgres_url)
+    monkeypatch.setenv("POSTGRES_PROVIDER", "url")
+    monkeypatch.setattr(module_of_grading, "POSTGRESQL", 99)
+    with pytest.raises(EvalError), server_url():
+        pass
+    code, output, error = told(capsys, ["--reference", "models"])
+    assert (code, output) == (2, "")
+    assert "and PostgreSQL 99, or later" in error
+
+
 @pytest.mark.once
+@pytest.mark.requires_postgres(18)
 def test_grading_is_written_and_printed(
     tmp_path: Path,
     postgres_url: str,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    require_21()
     monkeypatch.setenv("DATABASE_URL", postgres_url)
     monkeypatch.setenv("POSTGRES_PROVIDER", "url")
     task = load_task("search")
@@ -297,50 +425,9 @@ def test_grading_is_written_and_printed(
         }
         assert f"{passed} of {len(results)} passed" in error
     assert told(capsys, ["search", str(tmp_path / "none")])[0] == 2
-
-
-# --- the benchmark --------------------------------------------------------------------------------
-
-
-def add_run(folder: Path, rate: float, milliseconds: int | None, tokens: int | None) -> None:
-    """A graded run, with its timing where there is one."""
-    folder.mkdir(parents=True)
-    (folder / "grading.json").write_text(json.dumps({"summary": {"pass_rate": rate}}))
-    if milliseconds is not None:
-        timing = {"duration_ms": milliseconds, "total_tokens": tokens}
-        (folder / "timing.json").write_text(json.dumps(timing))
-
-
-def test_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    add_run(tmp_path / "search" / "with_skill" / "run-1", 1.0, 10_000, 300)
-    add_run(tmp_path / "search" / "with_skill" / "run-2", 0.5, 20_000, 500)
-    add_run(tmp_path / "search" / "without_skill", 0.25, 5_000, 100)
-    code, output, _ = told(capsys, ["report", str(tmp_path)])
-    assert code == 0
-    document = json.loads(output)
-    assert json.loads((tmp_path / "benchmark.json").read_text()) == document
-    summary = document["run_summary"]
-    assert summary["with_skill"] == {
-        "pass_rate": {"mean": 0.75, "stddev": 0.3536},
-        "time_seconds": {"mean": 15.0, "stddev": 7.0711},
-        "tokens": {"mean": 400, "stddev": 141.4214},
-    }
-    assert summary["without_skill"]["pass_rate"] == {"mean": 0.25, "stddev": 0.0}
-    assert summary["delta"] == {"pass_rate": 0.5, "time_seconds": 10.0, "tokens": 300}
-    assert document["tasks"] == {"search": {"with_skill": 0.75, "without_skill": 0.25}}
-
-
-def test_report_without_timing(tmp_path: Path) -> None:
-    add_run(tmp_path / "search" / "with_skill", 1.0, None, None)
-    add_run(tmp_path / "search" / "without_skill", 1.0, 5_000, 100)
-    summary = benchmark_of(tmp_path)["run_summary"]
-    assert summary["with_skill"]["tokens"] == {"mean": None, "stddev": None}
-    assert summary["delta"] == {"pass_rate": 0.0, "time_seconds": None, "tokens": None}
-
-
-def test_report_refuses_one_side(tmp_path: Path) -> None:
-    with pytest.raises(EvalError, match="without a graded run"):
-        benchmark_of(tmp_path)
-    add_run(tmp_path / "search" / "with_skill", 1.0, None, None)
-    with pytest.raises(EvalError, match="one side only: search"):
-        benchmark_of(tmp_path)
+    (right / "grading.json").unlink()
+    (right / "grading.json").mkdir()  # as of a folder that root, too, cannot write to
+    code, output, error = told(capsys, ["search", str(right)])
+    assert code == 2
+    assert json.loads(output)["summary"]["failed"] == 0, "what was graded is lost"
+    assert "grading.json" in error

@@ -21,7 +21,8 @@ import yaml
 from axe_playwright_python.sync_playwright import Axe  # type: ignore[import-untyped]
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from tools.mkdocs_hooks import shown, source, when
+from tests.waiting import until
+from tools.mkdocs_hooks import ROOT_PAGES, shown, source, when
 
 pytestmark = pytest.mark.once
 ROOT = Path(__file__).resolve().parent.parent
@@ -146,9 +147,7 @@ def faults_of(page: Page, seen: Seen, url: str) -> list[str]:
     page.goto(url, wait_until="networkidle")
     for image in page.locator("img").all():
         image.scroll_into_view_if_needed()  # those below are loaded late
-        if not image.evaluate(
-            "each => each.decode().then(() => each.naturalWidth > 0, () => false)"
-        ):
+        if not image.evaluate(SHOWN):
             seen.errors.append(f"does not show {image.get_attribute('src')}")
     if page.evaluate("document.documentElement.scrollWidth > window.innerWidth"):
         seen.errors.append("is wider than the screen")
@@ -215,6 +214,11 @@ def test_search_finds(browser: Browser, site: str, width: str, word: str, wanted
         assert seen.errors == []
 
 
+def clipboard(page: Page) -> str:
+    """What has been copied."""
+    return str(page.evaluate("navigator.clipboard.readText()")).strip()
+
+
 def test_code_is_copied(browser: Browser, site: str) -> None:
     with opened(browser, site, "desktop") as (page, seen):
         page.context.grant_permissions(["clipboard-read", "clipboard-write"])
@@ -222,9 +226,9 @@ def test_code_is_copied(browser: Browser, site: str) -> None:
         code = page.locator("pre > code").first
         code.hover()
         page.locator("pre button[data-md-type=copy], pre .md-clipboard").first.click()
-        copied = page.evaluate("navigator.clipboard.readText()")
-        assert copied.strip() == code.inner_text().strip()
-        assert len(copied) > 100
+        wanted = code.inner_text().strip()
+        assert len(wanted) > 100
+        until(lambda: clipboard(page) == wanted, "the code is in the clipboard")
         assert seen.errors == []
 
 
@@ -241,11 +245,37 @@ def test_each_page_lies_there_as_markdown(folder: Path) -> None:
         assert "[[[" not in text
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_the_index_says_when(name: str) -> None:
-    markdown = source(name).read_text()
-    assert bool(when(markdown)) == ("*When to read this: " in markdown)
-    assert "\n" not in when(markdown)
+def untold(told: str, pages: dict[str, str]) -> list[str]:
+    """The *pages* of references/ of which the index *told* does not say when to read them."""
+    found = []
+    for name, markdown in pages.items():
+        first = " ".join(markdown.partition("*When to read this: ")[2].split("\n\n")[0].split())
+        reason = first.partition(".*")[0]
+        said = re.findall(rf"^- \[[^\]]+\]\({re.escape(name)}\)(.*)$", told, re.MULTILINE)
+        if not reason or said != [f": {reason}."]:
+            found.append(name)
+    return found
+
+
+def test_the_index_says_when(folder: Path) -> None:
+    pages = {name: source(name).read_text() for name in NAMES if name not in ROOT_PAGES}
+    assert untold((folder / "llms.txt").read_text(), pages) == []
+
+
+@pytest.mark.parametrize(
+    ("line", "page"),
+    [
+        ("- [A](a.md)", "# A\n\n*When to read this: you\nsearch.*\n"),
+        ("- [A](a.md): you sort.", "# A\n\n*When to read this: you\nsearch.*\n"),
+        ("- [A](a.md)", "# A\n\nText.\n"),
+        ("- [A](a.md): you search.", "# A\n\n*Read this when you search.*\n"),
+    ],
+)
+def test_an_index_that_does_not_say_when_is_seen(line: str, page: str) -> None:
+    right = "# A\n\n*When to read this: you\nsearch.* More.\n"
+    assert untold("- [A](a.md): you search.", {"a.md": right}) == []
+    assert when(right) == ": you search."
+    assert untold(line, {"a.md": page}) == ["a.md"]
 
 
 def dead_links(folder: Path) -> list[str]:

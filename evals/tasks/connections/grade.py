@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from typing import Any
 
 from sqlalchemy import Engine, text
@@ -71,7 +70,7 @@ def check_urls(work: Workspace) -> None:
 def check_password(work: Workspace) -> None:
     """A password with @ and / reaches the driver whole, and str and repr of the engine hide it"""
     db = work.module("db")
-    role = f"soe_{secrets.token_hex(6)}"
+    role = work.role
     place = work.url().rpartition("@")[2]
     url = f"postgres://{role}:pa%40ss%2Fword@{place}"
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from sqlalchemy import Engine, create_engine, exc, text
@@ -184,6 +186,30 @@ def check_not_repeated(work: Workspace) -> None:
     assert work.value("SELECT count(*) FROM tickets") == 1
 
 
+@contextmanager
+def committed_when_waited_for(work: Workspace, rival: Session) -> Iterator[None]:
+    """*rival* commits as soon as somebody waits for it, at the latest when the block has ended."""
+    pid = rival.scalar(text("SELECT pg_backend_pid()"))
+    over = threading.Event()
+    waited = (
+        "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database()"
+        " AND :pid = ANY(pg_blocking_pids(pid)))"
+    )
+
+    def commit() -> None:
+        while not (over.is_set() or work.value(waited, pid=pid)):
+            time.sleep(0.01)
+        rival.commit()
+
+    thread = threading.Thread(target=commit)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
 def check_tags(work: Workspace) -> None:
     """add_tags() copes with known, repeated and no names, and with a concurrent insert, and what the caller wrote before stays"""  # noqa: E501
     errors, models, engine = desk(work)
@@ -199,11 +225,9 @@ def check_tags(work: Workspace) -> None:
     with Session(engine) as rival, Session(engine) as session:
         rival.add(models.Tag(name="race"))
         rival.flush()
-        timer = threading.Timer(0.5, rival.commit)
-        timer.start()
         session.add(models.Customer(email="eve@example.com"))
-        added = errors.add_tags(session, ["race", "calm"])
-        timer.join()
+        with committed_when_waited_for(work, rival):
+            added = errors.add_tags(session, ["race", "calm"])
         session.commit()
     assert list(added) == ["calm"], f"added beside a concurrent insert: {added}"
     assert work.value("SELECT count(*) FROM customers") == 3, "the caller's own insert is lost"

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from sqlalchemy import func, select, text, update
+from sqlalchemy import func, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import aliased, selectinload
 
@@ -144,11 +144,19 @@ def check_again_is_false(work: Workspace) -> None:
 
 
 def check_bulk_update(work: Workspace) -> None:
-    """An ORM update() of all tickets leaves deleted ones as they were, and they are still rows"""
-    with desk(work) as (_soft, models, factory), factory() as session:
+    """An ORM update() of all tickets leaves deleted ones as they were, also after restore_ticket()"""  # noqa: E501
+    expected = {"T-1": "Changed", "T-2": "Printer", "T-3": "Changed", "T-4": "Changed"}
+    with desk(work) as (soft, models, factory), factory() as session:
+        two = key_of(session, soft, models, "T-2")
+        session.expunge_all()
         session.execute(update(models.Ticket).values(title="Changed"))
         session.commit()
-        rows = session.execute(text("SELECT number, title FROM tickets ORDER BY number")).all()
-        found = {row.number: row.title for row in rows}
-        expected = {"T-1": "Changed", "T-2": "Printer", "T-3": "Changed", "T-4": "Changed"}
-        assert found == expected, f"the table holds {found}"
+        session.expunge_all()
+        tickets = session.scalars(soft.with_deleted(select(models.Ticket))).all()
+        found = {ticket.number: ticket.title for ticket in tickets}
+        assert found == expected, f"with_deleted() found {found}"
+        assert soft.restore_ticket(session, two) is True, "restore_ticket: not True"
+        session.commit()
+        with factory() as other:
+            found = {ticket.number: ticket.title for ticket in other.scalars(select(models.Ticket))}
+        assert found == expected, f"after restore_ticket(): {found}"
