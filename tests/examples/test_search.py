@@ -446,3 +446,10 @@ def test_very_long_input_is_cut() -> None:
     search = TicketSearch(text="x" * 9_999, match="substring")
     values = count_tickets(search).compile().params.values()
     assert {len(value) for value in values if isinstance(value, str)} == {TEXT_LIMIT}
+
+
+def test_a_longer_word_cannot_be_indexed(session: Session) -> None:
+    """PostgreSQL leaves it out without an error; the search text is cut long before."""
+    count = text("SELECT length(to_tsvector('simple', :word))")
+    lexemes = [session.scalar(count, {"word": "x" * size}) for size in (2_046, 2_047)]
+    assert lexemes == [1, 0]
