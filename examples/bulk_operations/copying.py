@@ -29,6 +29,7 @@ Binder: TypeAlias = Callable[[Sequence[Any]], Iterable[Any]]
 """From the values of a column to what the driver wants."""
 AT_ONCE = 200
 """Rows that are bound together."""
+NUL = "\0"
 # What a single write would raise; SQLSTATE, first two characters.
 ERRORS: dict[str, type[DBAPIError]] = {
     "22": DataError,
@@ -188,22 +189,30 @@ class Source:
 
 def binders(table: Table, columns: Sequence[str], dialect: Dialect) -> Iterator[tuple[int, Binder]]:
     """``(place, function)`` for each column whose values are not the driver's already."""
+    # What create_engine(json_serializer=) sets; it has no public name.
+    own_serializer = getattr(dialect, "_json_serializer", None) is not None
     for place, name in enumerate(columns):
         kind = table.c[name].type.dialect_impl(dialect)
         bind = kind.bind_processor(dialect)
-        if bind is not None and type(kind).bind_processor is JSON.bind_processor:
-            # What create_engine(json_serializer=) sets; it has no public name.
-            dumps = getattr(dialect, "_json_serializer", None) or json.dumps
-            yield place, partial(bound_json, bind, dumps)
-        elif bind is not None:
-            yield place, partial(map, bind)
+        if bind is None:
+            continue
+        plain = isinstance(kind, JSON) and type(kind).__module__.startswith("sqlalchemy.")
+        yield place, partial(bound_json if plain and not own_serializer else map, bind)
 
 
-def bound_json(
-    bind: Callable[[Any], Any], dumps: Callable[[Any], Any], values: Sequence[Any]
-) -> Iterable[Any]:
-    """*values* as JSON.  *bind* asks each whether it is NULL; an object needs only *dumps*."""
-    return map(dumps if {dict, list}.issuperset(map(type, values)) else bind, values)
+def bound_json(bind: Callable[[Any], Any], values: Sequence[Any]) -> Iterable[Any]:
+    """*values* as JSON by one ``json.dumps``: a call costs more than a small object does.
+
+    A string of NUL alone stands between the objects.  Where one of them holds such a string, or is
+    neither dict nor list, *bind* takes each by itself.
+    """
+    if {dict, list}.issuperset(map(type, values)):
+        together: list[Any] = [NUL] * (2 * len(values) - 1)
+        together[::2] = values
+        texts = json.dumps(together)[1:-1].split(f", {json.dumps(NUL)}, ")
+        if len(texts) == len(values):
+            return texts
+    return map(bind, values)
 
 
 def as_raised_by_insert(error: Exception, statement: str) -> Exception:

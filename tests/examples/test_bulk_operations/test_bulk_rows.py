@@ -7,6 +7,7 @@ on asyncpg and asynchronous psycopg.
 from __future__ import annotations
 
 import asyncio
+import json
 import secrets
 import threading
 import tracemalloc
@@ -23,7 +24,7 @@ from uuid import UUID
 
 import pytest
 import sqlalchemy
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import (
     ARRAY,
@@ -45,6 +46,7 @@ from sqlalchemy import (
     update,
 )
 from sqlalchemy import types as sqltypes
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.exc import (
     DataError,
     DBAPIError,
@@ -54,6 +56,7 @@ from sqlalchemy.exc import (
     StatementError,
 )
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.mutable import MutableDict
 from sqlalchemy.orm import (
     DeclarativeBase,
     Mapped,
@@ -76,6 +79,7 @@ from examples.bulk_operations.changing import (
 from examples.bulk_operations.copying import (
     AT_ONCE,
     async_copy_rows,
+    bound_json,
     copy_into,
     copy_rows,
     table_of,
@@ -197,6 +201,75 @@ def copy_binds_json_and_times(session: Session) -> None:
     message = session.scalars(select(OutboxMessage).order_by(OutboxMessage.id)).first()
     assert message is not None
     assert (message.payload, message.available_at, message.attempts) == (payload, LONG_AGO, 7)
+
+
+JSON_TYPES = Table(
+    "json_types",
+    MetaData(),
+    Column("id", Integer, primary_key=True),
+    Column("as_text", sqltypes.JSON),  # keeps a NUL, which jsonb refuses
+    Column("or_null", JSONB(none_as_null=True)),
+)
+OBJECTS: list[Any] = [{"a": ["\\\t\n", None]}, {"ü": {"🎫": 1.5}}, [], {}, [[0], {"1": True}]]
+WITH_NUL: list[Any] = [
+    {"a": ["before", "\0", "after"]},
+    {"\0": "\0"},
+    ["\0"],
+    {"b": ', "\\u0000", '},
+]
+
+
+@scenario
+def copy_binds_json_as_an_insert_does(session: Session) -> None:
+    connection = session.connection()
+    JSON_TYPES.create(connection)
+    names = [column.name for column in JSON_TYPES.columns]
+    kinds = ([*OBJECTS, *WITH_NUL], [*OBJECTS, None], ["text", 1, sqltypes.JSON.NULL, None, True])
+    for texts in (OBJECTS, *kinds):
+        harmless = OBJECTS if texts is kinds[0] else texts
+        nullable = [*harmless, *harmless][: len(texts)]
+        rows = [tuple(row) for row in zip(range(len(texts)), texts, nullable, strict=True)]
+        connection.execute(insert(JSON_TYPES), [dict(zip(names, row, strict=True)) for row in rows])
+        stored = text("SELECT id, as_text::text, or_null::text FROM json_types ORDER BY id")
+        inserted = connection.execute(stored).all()
+        connection.execute(delete(JSON_TYPES))
+        assert copy_into(connection, JSON_TYPES, names, rows) == len(rows)
+        assert connection.execute(stored).all() == inserted
+        connection.execute(delete(JSON_TYPES))
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.just("\0"),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text() | st.just("\0"), inner),
+)
+
+
+@given(values=st.lists(json_values, min_size=1))
+@example(values=WITH_NUL)
+@settings(max_examples=times(300, 60), deadline=None)
+def test_many_values_are_dumped_as_each_alone(values: list[Any]) -> None:
+    assert list(bound_json(json.dumps, values)) == [json.dumps(value) for value in values]
+
+
+def test_objects_are_dumped_together_and_others_are_not() -> None:
+    def never(value: object) -> str:
+        raise AssertionError(f"{value} was bound by itself")
+
+    assert list(bound_json(never, OBJECTS)) == [json.dumps(value) for value in OBJECTS]
+    others: list[list[Any]] = [WITH_NUL, [{}, None], [MutableDict()]]
+    for values in others:
+        with pytest.raises(AssertionError, match="by itself"):
+            list(bound_json(never, values))
+
+
+@pytest.mark.parametrize("driver", SYNC_DRIVERS)
+def test_copy_uses_the_engines_serializer(real_commits: str, driver: str) -> None:
+    url = sqlalchemy.make_url(real_commits).set(drivername=f"postgresql+{driver}")
+    engine = sqlalchemy.create_engine(url, json_serializer=lambda _: '{"by": "serializer"}')
+    with Session(engine) as session:
+        copy_rows(session, OutboxMessage, ["topic", "payload"], [("t", {"by": "json.dumps"})])
+        assert session.scalar(select(OutboxMessage.payload)) == {"by": "serializer"}
+    engine.dispose()
 
 
 TYPES = Table(
