@@ -13,7 +13,6 @@ from sqlalchemy import (
     CompoundSelect,
     Engine,
     Select,
-    Update,
     and_,
     case,
     exists,
@@ -27,7 +26,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Session, aliased
-from sqlalchemy.sql.dml import ReturningInsert
+from sqlalchemy.sql.dml import ReturningInsert, ReturningUpdate
 
 from .database import session_factory
 from .models import (
@@ -75,13 +74,18 @@ def read_by_title(session: Session, title: str) -> Ticket:
     return session.scalars(select(Ticket).where(Ticket.title == title)).one()
 
 
-def retitle(ticket_id: int, title: str) -> Update:
-    """Change one ticket without loading it; ``updated_at`` and ``version`` move along."""
+def retitle(ticket_id: int, title: str) -> ReturningUpdate[Ticket]:
+    """Change one ticket without loading it first; ``updated_at`` and ``version`` move along.
+
+    The row comes back whole: a ticket that the session holds would else lose ``updated_at``, and
+    load it when it is read, which asyncio refuses.
+    """
     return (
         update(Ticket)
         .where(Ticket.id == ticket_id, Ticket.deleted_at.is_(None))
         .values(title=title, version=Ticket.version + 1)
-        .returning(Ticket.id)
+        .returning(Ticket)
+        .execution_options(synchronize_session=False, populate_existing=True)
     )
 
 

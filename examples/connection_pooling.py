@@ -90,6 +90,11 @@ def require_fit(
     """
     if pool.external:
         raise ValueError("received external=True: PgBouncer's own pool_size is what to count")
+    if pool.size < 1 or pool.max_overflow < 0:  # QueuePool's "no limit": size 0, overflow -1
+        raise TooManyConnections(
+            f"received size={pool.size}, max_overflow={pool.max_overflow}, a pool without limit; "
+            "expected a size of at least 1 and an overflow of at least 0"
+        )
     most = processes * generations * (pool.size + pool.max_overflow)
     if most + others > usable:
         raise TooManyConnections(
@@ -344,7 +349,8 @@ def forget_at_fork(engine: Engine | AsyncEngine) -> None:
 class ReadSession(Session):
     """A session that flushes nothing: in AUTOCOMMIT a rollback would not take it back.
 
-    What is executed as ``insert()``, ``update()`` or ``delete()`` is not seen here.
+    What is executed as ``insert()``, ``update()`` or ``delete()`` is not seen here, nor what a
+    listener of the flush changes.
     """
 
     def flush(self, objects: Any = None) -> None:
@@ -352,6 +358,9 @@ class ReadSession(Session):
         changed = [*self.new, *self.deleted, *(o for o in self.dirty if self.is_modified(o))]
         if changed:
             raise RuntimeError(f"received {changed[:3]} to write; expected a session that reads")
+        # It finds nothing to write, and forgets what was set to the value that it had: a commit
+        # flushes until nothing is left.
+        super().flush(objects)
 
 
 def renew_after_migration(context: ExceptionContext) -> None:

@@ -156,9 +156,10 @@ def asyncpg_arguments(url: URL) -> tuple[URL, dict[str, Any]]:
         if key == "sslmode":
             arguments["ssl"] = value
         elif key == "connect_timeout":
-            arguments["timeout"] = seconds(key, value)
+            # 0 is "wait for ever" to libpq, and "at once" to asyncpg.
+            arguments["timeout"] = seconds(key, value) or None
         elif key == "target_session_attrs":
-            arguments["target_session_attrs"] = value.replace("-", "_")
+            arguments["target_session_attrs"] = value
         elif key in {"application_name", "search_path"}:
             settings[key] = value
         elif key == "options":
@@ -201,6 +202,17 @@ def settings_of(options: str) -> dict[str, str]:
     return found
 
 
+def with_url_options(url: URL, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """*arguments* of a driver on libpq: their ``options`` come behind those of *url*.
+
+    SQLAlchemy would put them in their place.  Of a setting that is given twice the later holds.
+    """
+    if not arguments.get("options"):
+        return dict(arguments)
+    options = " ".join([*url.normalized_query.get("options", ()), arguments["options"]])
+    return {**arguments, "options": options}
+
+
 def create_sync_engine(
     url: str | URL,
     *,
@@ -213,12 +225,15 @@ def create_sync_engine(
     ``hide_parameters``: an error message, and so a log, would show the values of a failed
     statement.  Raises ``DatabaseUrlError``; connecting happens at the first use.
     """
+    normalized = normalize_url(url, driver)
     options = {"hide_parameters": True, **(pool or PoolSettings()).engine_options()}
     options |= engine_options
+    arguments = with_url_options(normalized, options.get("connect_args", {}))
     if pool and pool.external and driver == "psycopg":
         # The next transaction may run on another server connection: prepare nothing there.
-        options["connect_args"] = {"prepare_threshold": None} | options.get("connect_args", {})
-    return create_engine(normalize_url(url, driver), **options)
+        arguments = {"prepare_threshold": None} | arguments
+    options["connect_args"] = arguments
+    return create_engine(normalized, **options)
 
 
 def create_asyncio_engine(
@@ -244,7 +259,7 @@ def create_asyncio_engine(
             if driver == "asyncpg"
             else {"prepare_threshold": None}
         )
-    given = dict(options.get("connect_args", {}))
+    given = with_url_options(normalized, options.get("connect_args", {}))
     if "server_settings" in arguments and "server_settings" in given:
         given["server_settings"] = arguments["server_settings"] | given["server_settings"]
     options["connect_args"] = arguments | given

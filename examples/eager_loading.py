@@ -30,20 +30,21 @@ from .models import Comment, Organization, Tag, Ticket, TicketTag, User
 
 
 def ticket_page(limit: int) -> Select[Ticket]:
-    """The newest live tickets with what a list shows; two statements, however many tickets.
+    """The newest live tickets with what a list shows; two statements, however many.
 
     Many-to-one by join: a row stays a row.  The collection by ``selectinload``: a join would
-    multiply the rows, and LIMIT would count the multiplied ones.  Whatever else is touched raises.
+    multiply rows.  Whatever else is touched raises.
     """
+    shown = (Ticket.ticket_number, Ticket.title, Ticket.status, Ticket.created_at)
     return (
         select(Ticket)
         .where(Ticket.deleted_at.is_(None))
         .order_by(Ticket.created_at.desc(), Ticket.id.desc())
         .limit(limit)
         .options(
-            load_only(Ticket.ticket_number, Ticket.title, Ticket.status, Ticket.created_at),
-            joinedload(Ticket.creator, innerjoin=True).load_only(User.full_name),
-            joinedload(Ticket.assignee).load_only(User.full_name),
+            load_only(*shown, Ticket.version, raiseload=True),  # the version: no lost update
+            joinedload(Ticket.creator, innerjoin=True).load_only(User.full_name, raiseload=True),
+            joinedload(Ticket.assignee).load_only(User.full_name, raiseload=True),
             selectinload(Ticket.tags),
             raiseload("*"),
         )
@@ -166,7 +167,7 @@ def load_page(session: Session, limit: int) -> Sequence[Ticket]:
 
 
 async def async_load_page(session: AsyncSession, limit: int) -> Sequence[Ticket]:
-    """The same for asyncio, where a forgotten load is an error anyhow."""
+    """The same for asyncio."""
     return (await session.scalars(ticket_page(limit))).all()
 
 

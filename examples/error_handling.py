@@ -12,6 +12,7 @@ convention).  PostgreSQL 18 reports RESTRICT as 23001, older ones as 23503: both
 from __future__ import annotations
 
 import asyncio
+import errno
 import functools
 import logging
 import random
@@ -207,7 +208,12 @@ def kind_of(error: BaseException, facts: Facts) -> type[DeskError] | None:
     for raised, kind in RAISED.items():
         if isinstance(error, raised):
             return kind
-    if facts.lost:
+    # asyncio's, and so asyncpg's: no way to the host, or to any of its addresses.
+    no_way = isinstance(error, OSError) and (
+        error.errno in {errno.EHOSTUNREACH, errno.ENETUNREACH}
+        or str(error).startswith("Multiple exceptions: ")
+    )
+    if facts.lost or no_way:
         return UnavailableError
     if facts.sqlstate:
         return KINDS.get(facts.sqlstate) or KINDS.get(facts.sqlstate[:2]) or UnexpectedError
@@ -381,6 +387,17 @@ def refused_commits(session: Session) -> Iterator[None]:
         event.remove(session, "before_commit", refuse)
 
 
+def flush_whole(session: Session) -> None:
+    """Flush, and raise unless COMMIT will store what the transaction has done.
+
+    A statement that failed has ended it, though the error was caught: then PostgreSQL answers
+    COMMIT with ROLLBACK, and no driver tells.
+    """
+    session.flush()
+    if session.in_transaction():
+        session.execute(select(1))  # 25P02, and nothing is committed
+
+
 def pause_before_retry(error: Exception, pauses: Iterator[float], *, committing: bool) -> float:
     """Seconds to wait before the next attempt.  Raises *error* where there must be none.
 
@@ -420,7 +437,7 @@ def retried(
                 with factory() as session:
                     with refused_commits(session):
                         result = work(session, *args, **kwargs)
-                        session.flush()  # what fails here is surely not committed
+                        flush_whole(session)  # what fails here is surely not committed
                     committing = True
                     session.commit()
                 return result
@@ -447,7 +464,7 @@ def async_retried(
                 async with factory() as session:
                     with refused_commits(session.sync_session):
                         result = await work(session, *args, **kwargs)
-                        await session.flush()
+                        await session.run_sync(flush_whole)
                     committing = True
                     await session.commit()
                 return result

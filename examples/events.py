@@ -26,6 +26,7 @@ from sqlalchemy.orm import (
     sessionmaker,
     validates,
 )
+from sqlalchemy.orm.attributes import set_committed_value
 
 from .database import session_factory
 from .models import Organization, OutboxMessage, Ticket, TicketStatus, User
@@ -94,6 +95,36 @@ def announce(session: Session, topic: str, payload: dict[str, Any]) -> None:
     *payload* is stored as JSON: ids and strings, not objects.
     """
     session.add(OutboxMessage(topic=topic, payload=payload))
+
+
+def announce_statuses(target: sessionmaker[Session] | type[Session] | Session) -> None:
+    """Let sessions of *target* leave a message for each change of a ticket's status."""
+    event.listen(target, "before_flush", load_old_statuses)
+    event.listen(target, "after_flush", announce_status_changes)
+
+
+def load_old_statuses(session: Session, _context: object, _instances: object) -> None:
+    """A ``before_flush`` listener: a status that was expired when it was set has no old value.
+
+    ``active_history=True`` would load it at that moment: a statement for each ticket, in every
+    session of the process, and under asyncio MissingGreenlet.
+    """
+    unknown: dict[int, Ticket] = {}
+    for ticket in session.dirty:
+        if isinstance(ticket, Ticket):
+            state = inspect(ticket)
+            history = state.attrs.status.history
+            if state.identity and history.added and not history.deleted:
+                unknown[state.identity[0]] = ticket
+    if not unknown:
+        return
+    of_these = select(Ticket.id, Ticket.status).where(Ticket.id.in_(list(unknown)))
+    rows = of_these.order_by(Ticket.id).with_for_update(key_share=True)
+    for ticket_id, old in session.connection().execute(rows):
+        ticket = unknown[ticket_id]
+        new = ticket.status
+        set_committed_value(ticket, "status", old)
+        ticket.status = new
 
 
 def announce_status_changes(session: Session, _context: object) -> None:
@@ -182,7 +213,7 @@ async def async_relay(session: AsyncSession, send: Send, *, limit: int = 100) ->
 def run_after_commits(target: sessionmaker[Session] | type[Session] | Session) -> None:
     """Make ``after_commit()`` work for sessions of *target*."""
     event.listen(target, "after_commit", hooks_on_commit)
-    event.listen(target, "after_soft_rollback", hooks_on_rollback)
+    event.listen(target, "after_transaction_end", hooks_on_end)
 
 
 def after_commit(session: Session, hook: Callable[[], None]) -> None:
@@ -193,18 +224,20 @@ def after_commit(session: Session, hook: Callable[[], None]) -> None:
     """
     if not session.in_transaction():
         session.begin()
-    current = session.get_nested_transaction() or session.get_transaction()
-    session.info.setdefault(HOOKS, []).append((current, hook))
+    session.info.setdefault(HOOKS, []).append((innermost(session), hook))
+
+
+def innermost(session: Session) -> SessionTransaction | None:
+    """The savepoint that is open, else the transaction."""
+    return session.get_nested_transaction() or session.get_transaction()
 
 
 def hooks_on_commit(session: Session) -> None:
-    """``after_commit`` fires for every savepoint as well: those hooks pass to what is around it."""
+    """``after_commit`` fires for every savepoint as well: its hooks lose their owner, no more."""
     hooks = session.info.pop(HOOKS, [])
     nested = session.get_nested_transaction()
     if nested is not None:
-        session.info[HOOKS] = [
-            (nested.parent if owner is nested else owner, hook) for owner, hook in hooks
-        ]
+        session.info[HOOKS] = [(None if owner is nested else owner, hook) for owner, hook in hooks]
         return
     for _, hook in hooks:
         try:
@@ -214,17 +247,22 @@ def hooks_on_commit(session: Session) -> None:
             log.exception("a hook failed after the commit")
 
 
-def hooks_on_rollback(session: Session, ended: SessionTransaction) -> None:
-    """Forget the hooks of what was rolled back."""
-    hooks = session.info.pop(HOOKS, [])
-    if ended.parent is not None:
-        session.info[HOOKS] = [(owner, hook) for owner, hook in hooks if owner is not ended]
+def hooks_on_end(session: Session, ended: SessionTransaction) -> None:
+    """Forget what was not committed; what a savepoint released passes to what is around it.
+
+    ``after_soft_rollback`` would miss ``close()``, and a savepoint within the one rolled back.
+    """
+    hooks, around = session.info.pop(HOOKS, []), innermost(session)
+    if around is not None:
+        session.info[HOOKS] = [
+            (owner or around, hook) for owner, hook in hooks if owner is not ended
+        ]
 
 
 def demo(engine: Engine) -> None:
     """Change tickets, fail, succeed, and see what leaves."""
     factory = session_factory(engine)
-    event.listen(factory, "after_flush", announce_status_changes)
+    announce_statuses(factory)
     run_after_commits(factory)
     outside: list[str] = []
     with factory.begin() as session:

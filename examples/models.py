@@ -254,11 +254,12 @@ class Ticket(Timestamps, Base):
     deleted_at: Mapped[datetime | None]
     version: Mapped[int] = mapped_column(Integer, server_default="1")
     # persisted=True: without it, 2.1 on PostgreSQL 18 makes a virtual column, which takes no index.
+    # left(): a tsvector stays below 1 MB, or its row is refused; so much text always does.
     search_vector: Mapped[str] = mapped_column(
         TSVECTOR,
         Computed(
             "setweight(to_tsvector('english', title), 'A') || "
-            "setweight(to_tsvector('english', description), 'B')",
+            "setweight(to_tsvector('english', left(description, 100000)), 'B')",
             persisted=True,
         ),
         deferred=True,

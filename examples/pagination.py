@@ -273,8 +273,10 @@ def page_of(
     backwards = position is not None and position.direction == "before"
     if backwards:
         tickets.reverse()
-    if not tickets:
-        return Page([], None, None)
+    if not tickets and position is not None:
+        # It emptied since its cursor was given out: nobody is to be stuck there.
+        back = make_cursor(way_back(position), secret, scope)
+        return Page([], back, None) if backwards else Page([], None, back)
 
     def cursor(ticket: Ticket, direction: Direction) -> str:
         return make_cursor(Position(ticket.created_at, ticket.id, direction), secret, scope)
@@ -285,6 +287,13 @@ def page_of(
         cursor(tickets[-1], "after") if has_next else None,
         cursor(tickets[0], "before") if has_previous else None,
     )
+
+
+def way_back(position: Position) -> Position:
+    """The other way from *position*, the ticket at the place itself included."""
+    if position.direction == "before":
+        return Position(position.created_at, position.ticket_id + 1, "after")
+    return Position(position.created_at, position.ticket_id - 1, "before")
 
 
 def demo(engine: Engine) -> None:

@@ -57,6 +57,7 @@ class Node:
     expected_rows: int
     cost: float
     rows: int | None
+    more: int
     removed: int
     loops: int
     pages: int | None
@@ -69,6 +70,16 @@ class Node:
         """How many rows it looked at: those that it passed on, and those that a filter removed."""
         return None if self.rows is None else self.rows + self.removed
 
+    @property
+    def most(self) -> int:
+        """How many rows there may have been, where EXPLAIN rounds."""
+        return (self.rows or 0) + self.more
+
+    @property
+    def told(self) -> str:
+        """The rows in words."""
+        return f"{'about ' * bool(self.more)}{self.rows or 0:,}"
+
     def __str__(self) -> str:
         parts = [self.kind]
         parts += [f"on {self.table}"] * bool(self.table)
@@ -77,7 +88,7 @@ class Node:
         parts += [f"keeping {self.filter}"] * bool(self.filter)
         told = f"about {self.expected_rows:,} rows"
         if self.rows is not None:
-            told = f"{self.rows:,} rows, {self.expected_rows * self.loops:,} expected"
+            told = f"{self.told} rows, {self.expected_rows * self.loops:,} expected"
         if self.removed:
             told += f", {self.removed:,} removed"
         if self.pages is not None:
@@ -130,8 +141,8 @@ def sequential_scan(node: Node) -> str | None:
         few = node.cost >= MANY_PAGES and node.expected_rows * 2 <= node.cost
         kept = f"about {node.expected_rows:,}"
     else:
-        few = node.read >= MANY_ROWS and (node.rows or 0) * FACTOR <= node.read
-        kept = f"{node.rows:,} of {node.read:,}"
+        few = node.read >= MANY_ROWS and node.most * FACTOR <= node.read
+        kept = f"{node.told} of {node.read:,}"
     if not few:
         return None
     return f"reads all of {node.table} for {kept} rows; try an index for {node.filter}"
@@ -141,11 +152,11 @@ def wasted_rows(node: Node) -> str | None:
     """An index finds many rows, and a filter throws most of them away."""
     if node.kind == "Seq Scan" or not node.table or node.rows is None:
         return None
-    if node.removed < max(MANY_ROWS, node.rows * FACTOR):
+    if node.removed < max(MANY_ROWS, node.most * FACTOR):
         return None
     return (
         f"{node.index or node.table}: {node.read:,} rows are found, and a filter keeps "
-        f"{node.rows:,}; try an index that also has {node.filter}"
+        f"{node.told}; try an index that also has {node.filter}"
     )
 
 
@@ -156,12 +167,13 @@ def bad_estimate(node: Node) -> str | None:
     got, expected = node.rows, node.expected_rows * node.loops
     under = got >= MANY_ROWS // FACTOR and got >= expected * FACTOR
     # Who stops reading, because of a LIMIT say, gets less than there is.
-    over = not node.stops_early and expected >= MANY_ROWS and expected >= max(got, 1) * FACTOR
+    most = max(node.most, 1)
+    over = not node.stops_early and expected >= MANY_ROWS and expected >= most * FACTOR
     if not under and not over:
         return None
     where = node.table or node.kind
     return (
-        f"{where}: {got:,} rows where {expected:,} were expected; "
+        f"{where}: {node.told} rows where {expected:,} were expected; "
         "try ANALYZE, or CREATE STATISTICS for columns that depend on each other"
     )
 
@@ -249,8 +261,9 @@ def walk(raw: dict[str, Any], depth: int = 0, stops_early: bool = False) -> Iter
     pages = None
     if "Shared Hit Blocks" in raw:
         pages = raw["Shared Hit Blocks"] + raw["Shared Read Blocks"]
-    # EXPLAIN tells the mean of all loops.
-    rows = round(raw["Actual Rows"] * loops) if "Actual Rows" in raw else None
+    # EXPLAIN tells the mean of all loops: before PostgreSQL 18 in whole rows, since then as 0.40.
+    mean = raw.get("Actual Rows")
+    rounded = loops > 1 and isinstance(mean, int)
     removed = raw.get("Rows Removed by Filter", 0) + raw.get("Rows Removed by Index Recheck", 0)
     yield Node(
         kind=raw["Node Type"],
@@ -261,7 +274,8 @@ def walk(raw: dict[str, Any], depth: int = 0, stops_early: bool = False) -> Iter
         filter=raw.get("Filter"),
         expected_rows=raw["Plan Rows"],
         cost=raw["Total Cost"],
-        rows=rows,
+        rows=None if mean is None else round(mean * loops),
+        more=loops // 2 if rounded else 0,
         removed=round(removed * loops),
         loops=loops,
         pages=pages,

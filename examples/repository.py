@@ -138,13 +138,14 @@ def changing(
     )
 
 
-def removal(organization_id: int, ticket_id: int) -> ReturningUpdate[int]:
-    """Put it into the bin."""
+def removal(organization_id: int, ticket_id: int) -> ReturningUpdate[Ticket]:
+    """Put it into the bin; what the session holds gets the new values, as in ``changing``."""
     return (
         update(Ticket)
         .where(within(organization_id), Ticket.id == ticket_id)
         .values(deleted_at=func.now(), version=Ticket.version + 1)
-        .returning(Ticket.id)
+        .returning(Ticket)
+        .execution_options(synchronize_session=False, populate_existing=True)
     )
 
 

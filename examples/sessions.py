@@ -8,7 +8,7 @@ commit.  Not for scripts of one statement: ``engine.begin()`` and Core do.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncGenerator, Generator, Iterable
 
 from sqlalchemy import Engine, Select, func, select, text
 from sqlalchemy.exc import IntegrityError
@@ -121,19 +121,29 @@ def all_tickets() -> Select[Ticket]:
     return select(Ticket).where(Ticket.deleted_at.is_(None)).order_by(Ticket.id)
 
 
-def stream_tickets(session: Session, *, batch: int = 500) -> Iterator[Ticket]:
+def stream_tickets(session: Session, *, batch: int = 500) -> Generator[Ticket, None, None]:
     """Every live ticket, *batch* rows in memory at a time, over a server-side cursor.
 
-    The cursor lives in the transaction: a commit within the loop ends it.
+    The cursor lives in the transaction: a commit within the loop ends it.  Who may stop early holds
+    this in ``contextlib.closing``.
     """
-    yield from session.scalars(all_tickets(), execution_options={"yield_per": batch})
+    with session.scalars(all_tickets(), execution_options={"yield_per": batch}) as found:
+        yield from found
 
 
-async def async_stream_tickets(session: AsyncSession, *, batch: int = 500) -> AsyncIterator[Ticket]:
-    """The same for asyncio."""
-    result = await session.stream_scalars(all_tickets(), execution_options={"yield_per": batch})
-    async for ticket in result:
-        yield ticket
+async def async_stream_tickets(
+    session: AsyncSession, *, batch: int = 500
+) -> AsyncGenerator[Ticket, None]:
+    """The same for asyncio.  Who may stop early holds it in ``contextlib.aclosing``.
+
+    With asyncpg the server's cursor stays until the transaction ends.
+    """
+    found = await session.stream_scalars(all_tickets(), execution_options={"yield_per": batch})
+    try:
+        async for ticket in found:
+            yield ticket
+    finally:
+        await found.close()
 
 
 async def count_by_status(

@@ -25,9 +25,15 @@ from sqlalchemy import (
     text,
     update,
 )
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import IntegrityError, InvalidRequestError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
-from sqlalchemy.orm import ORMExecuteState, Session, sessionmaker, with_loader_criteria
+from sqlalchemy.orm import (
+    Mapper,
+    ORMExecuteState,
+    Session,
+    sessionmaker,
+    with_loader_criteria,
+)
 from sqlalchemy.sql.base import ExecutableOption
 from sqlalchemy.sql.dml import ReturningDelete, ReturningUpdate
 
@@ -60,7 +66,7 @@ ROW_SECURITY = (
         "USING (deleted_at IS NULL OR current_setting('app.include_deleted', true) = 'on')"
     ),
 )
-"""The wall: for every role but the owner and superusers, whatever SQL it sends."""
+"""The wall, whatever SQL is sent: for every role but the owner, superusers, and BYPASSRLS."""
 
 see_deleted = select(func.set_config("app.include_deleted", "on", True))
 """Opens that wall for one transaction.  Deleting needs it too: the new row must be visible."""
@@ -83,12 +89,23 @@ def hide_deleted(state: ORMExecuteState) -> None:
     Joins, aliases, relationship loads, ``get()``, ORM updates and deletes are covered; the children
     of a deleted ticket are hidden with it.  Not covered: ``any()`` and ``has()`` from a ticket to
     tickets; on 2.0 any ``exists()``, ``any()``, ``has()`` and scalar subquery.  Write it there.
+    Raises ``InvalidRequestError`` for an UPDATE by primary key, which takes no condition.
     """
     if state.is_column_load or state.execution_options.get(OPTION):
         # A loaded object keeps its right to be refreshed.
         return
+    if state.is_update and isinstance(state.parameters, list) and is_hidden(state.bind_mapper):
+        raise InvalidRequestError(
+            "received an UPDATE by primary key, which changes what is deleted too; "
+            "expected where(); try with_deleted(update(…)) if that is meant"
+        )
     if state.is_select or state.is_update or state.is_delete:
         state.statement = state.statement.options(*hiding())
+
+
+def is_hidden(mapper: Mapper[Any] | None) -> bool:
+    """Whether rows of *mapper* are hidden with a deleted ticket."""
+    return mapper is not None and issubclass(mapper.class_, (Ticket, *CHILDREN))
 
 
 @cache  # made anew for each statement they cost more than a read by key

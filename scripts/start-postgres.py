@@ -18,6 +18,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import fcntl
+import functools
 import importlib.util
 import json
 import os
@@ -31,11 +32,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
-from urllib.parse import parse_qs, quote, unquote, urlsplit
+from urllib.parse import quote, unquote
 
 EXAMPLES = """\
 examples:
@@ -45,12 +46,13 @@ examples:
   start-postgres.py --keep .postgres         a durable one; the next start finds its data again
 
 exit codes:
-  0  stopped as told     N  with --exec: the command's own
+  0  stopped as told     N  with --exec: the command's own; 128 + the signal that ended it or us
   2  wrong usage, or no PostgreSQL to be had
 """
 PROVIDERS = ("auto", "url", "container", "embedded")
 START_SECONDS = 60.0
 POLL_SECONDS = 0.25
+STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 # Durability is what a throw-away server does not need; a kept one and benchmarks do.
 FAST = ("fsync=off", "synchronous_commit=off", "full_page_writes=off")
 SETTINGS = ("shared_preload_libraries=pg_stat_statements", "timezone=UTC", "max_connections=200")
@@ -73,41 +75,90 @@ class Server:
 
 # --- URLs ---------------------------------------------------------------------------------------
 
+HOST = r"(?:\[[^\[\],@/?#]*\]|[^:\[\],@/?#]*)(?::\d*)?"
+# Stricter than libpq: of a password with a bare @, #, / or ?, half would pass for the host.
+URL = re.compile(
+    r"postgresql://(?P<authority>(?:(?P<user>[^:@/?#]*)(?::(?P<password>[^@/?#]*))?@)?"
+    rf"(?P<hosts>{HOST}(?:,{HOST})*))(?:/(?P<database>[^@?#]*))?(?:\?(?P<query>[^@#]*))?"
+)
+HIDDEN = r"([?&][^=&]*(?:password|secret|key)=)[^&]*"
+OF_LIBPQ = re.compile("PG[A-Z]+|PGCONNECT_TIMEOUT")
+
 
 def plain_url(url: str) -> str:
     """*url* without a driver, as libpq takes it.  Raises ``StartError`` for another database."""
     scheme, separator, rest = url.partition("://")
     if not separator or scheme.split("+")[0] not in {"postgres", "postgresql"}:
+        known = separator and re.fullmatch(r"[\w+.-]+", scheme)
         raise StartError(
-            f"received the database URL {without_password(url)!r}.\n"
+            f"received a database URL with {f'the scheme {scheme}' if known else 'no scheme'}.\n"
             "expected: postgresql://user:password@host:port/database\n"
             "try: --provider embedded, for a server that needs no URL"
         )
-    if re.match("[^/?#]*@[^/?#]*@", rest):
-        # libpq would take the host to begin at the first, and show the rest of the password.
+    plain = f"postgresql://{rest}"
+    parts_of(plain)
+    return plain
+
+
+def parts_of(url: str) -> dict[str, str]:
+    """The parts of *url*, still encoded.  Raises ``StartError``, which shows none of them."""
+    found = URL.fullmatch(url)
+    if found is None or re.search("%(?![0-9A-Fa-f]{2})|%00", url):
         raise StartError(
-            "received a database URL with more than one @.\n"
-            "expected: one, before the host\n"
-            "try: %40 for each @ of the password"
+            "received a database URL whose parts cannot be told apart.\n"
+            "expected: postgresql://user:password@host:port/database\n"
+            "try: encode, above all in the password: "
+            "%40 for each @, %23 for #, %2F for /, %3F for ?, %25 for %"
         )
-    return f"postgresql://{rest}"
+    return found.groupdict(default="")
 
 
 def without_password(url: str) -> str:
-    """*url* fit for a message: the password is three stars, in the authority and in the query."""
-    url = re.sub(r"(://[^:/@?#]*):[^/?#]*@", r"\1:***@", url)
-    return re.sub(r"([?&]password=)[^&#]*", r"\1***", url)
+    """*url* fit for a message: what is secret is three stars, in the authority and in the query."""
+    return re.sub(HIDDEN, r"\1***", re.sub(r"(?s)(://[^:@]*):.*@", r"\1:***@", url))
+
+
+def stated(url: str) -> list[tuple[str, str]]:
+    """What *url* says, decoded, by libpq's keywords; of two that are the same the last counts."""
+    parts = parts_of(url)
+    servers = parts["hosts"].split(",")
+    hosts = [re.sub(r":\d*$", "", server).strip("[]") for server in servers]
+    ports = [server.rpartition("]")[2].partition(":")[2] for server in servers]
+    pairs = [("host", ",".join(hosts)), ("port", ",".join(ports)), ("dbname", parts["database"])]
+    pairs += [(key, parts[key]) for key in ("user", "password")]
+    pairs = [(key, value) for key, value in pairs if value]
+    for word in filter(None, parts["query"].split("&")):
+        key, _, value = word.partition("=")
+        # libpq reads this one word of JDBC's, too.
+        pairs.append(("sslmode", "require") if word == "ssl=true" else (key, value))
+    return [(unquote(key), unquote(value)) for key, value in pairs]
 
 
 def hosts_of(url: str) -> list[str]:
-    """Every host that *url* names, of its authority and of its query; none means a local socket."""
-    parts = urlsplit(url)
-    authority = parts.netloc.rpartition("@")[2]
-    names = [re.sub(r":\d*$", "", name).strip("[]") for name in authority.split(",") if name]
-    query = parse_qs(parts.query)
-    for key in ("host", "hostaddr"):
-        names += [name for value in query.get(key, []) for name in value.split(",")]
-    return [unquote(name) for name in names]
+    """Every host that *url* names, of its authority and of its query."""
+    return [
+        host
+        for key, value in stated(url)
+        if key in {"host", "hostaddr"}
+        for host in value.split(",")
+    ]
+
+
+def inherited_hosts(url: str, environ: Mapping[str, str]) -> list[str]:
+    """The hosts of *environ* that libpq takes since *url* does not say; none is a local socket."""
+    said = dict(stated(url))
+    return [
+        host
+        for key in ("host", "hostaddr")
+        if key not in said
+        for host in environ.get(variable(key), "").split(",")
+    ]
+
+
+def variable(keyword: str) -> str:
+    """The environment variable that libpq has for *keyword*, for example PGSSLMODE."""
+    others = {"dbname": "DATABASE", "application_name": "APPNAME", "connect_timeout": keyword}
+    return f"PG{others.get(keyword) or keyword.replace('_', '')}".upper()
 
 
 def is_loopback(host: str) -> bool:
@@ -117,10 +168,10 @@ def is_loopback(host: str) -> bool:
 
 def with_database(url: str, database: str) -> str:
     """*url* with another database; the query stays."""
-    parts = urlsplit(url)
-    query = re.sub(r"(^|&)dbname=[^&]*", "", parts.query).strip("&")
+    parts = parts_of(url)
+    query = re.sub(r"(^|&)dbname=[^&]*", "", parts["query"]).strip("&")
     tail = f"?{query}" if query else ""
-    return f"postgresql://{parts.netloc}/{quote(database, safe='')}{tail}"
+    return f"postgresql://{parts['authority']}/{quote(database, safe='')}{tail}"
 
 
 # --- SQL, by the server's own psql or by any driver at hand ---------------------------------------
@@ -147,7 +198,7 @@ def run_sql(url: str, statements: Sequence[str], bin_dir: Path | None) -> str:
     for statement in statements:
         command += ["-c", statement]
     # The URL goes by the environment: the command line is everybody's to read.
-    environment = {**os.environ, **libpq_environment(url)}
+    environment = {**os.environ, **libpq_environment(url), "PGCONNECT_TIMEOUT": "10"}
     result = subprocess.run(
         command, env=environment, check=False, capture_output=True, text=True, timeout=START_SECONDS
     )
@@ -159,20 +210,7 @@ def run_sql(url: str, statements: Sequence[str], bin_dir: Path | None) -> str:
 
 def libpq_environment(url: str) -> dict[str, str]:
     """The PG… variables that say what *url* says."""
-    parts = urlsplit(url)
-    found = {"PGDATABASE": unquote(parts.path.lstrip("/")), "PGCONNECT_TIMEOUT": "10"}
-    if parts.username:
-        found["PGUSER"] = unquote(parts.username)
-    if parts.password:
-        found["PGPASSWORD"] = unquote(parts.password)
-    if parts.hostname:
-        found["PGHOST"] = parts.hostname
-    if parts.port:
-        found["PGPORT"] = str(parts.port)
-    names = {"host": "PGHOST", "port": "PGPORT", "user": "PGUSER", "password": "PGPASSWORD"}
-    for key, value in parse_qs(parts.query).items():
-        found[names.get(key, f"PG{key.upper()}")] = value[-1]
-    return found
+    return {variable(key): value for key, value in stated(url)}
 
 
 def run_sql_psycopg(url: str, statements: Sequence[str]) -> str:
@@ -213,10 +251,9 @@ def run_sql_psycopg2(url: str, statements: Sequence[str]) -> str:
 
 def connection_error(url: str, reason: str) -> StartError:
     """What the server or the driver said of *url*, in one message."""
-    password = urlsplit(url).password
     reason = " ".join(reason.split())
-    if password:
-        reason = reason.replace(unquote(password), "***").replace(password, "***")
+    for password in filter(None, {parts_of(url)["password"], dict(stated(url)).get("password")}):
+        reason = reason.replace(password, "***")
     return StartError(
         f"received the database URL {without_password(url)}, and it failed: {reason}\n"
         "expected: a PostgreSQL that answers there and lets this user create databases\n"
@@ -305,7 +342,7 @@ def clean_up(state: Path) -> None:
         if "container" in record:
             remove_container(record["container"])
         if "data" in record:
-            stop_postgres(Path(record["data"]), durable=record["durable"])
+            stop_postgres(Path(record["data"]), state, durable=record["durable"])
         if "database" in record:
             with contextlib.suppress(StartError):
                 run_sql(
@@ -316,32 +353,34 @@ def clean_up(state: Path) -> None:
     shutil.rmtree(state, ignore_errors=True)
 
 
-def postmaster_pid(data: Path) -> int | None:
-    """The server's process, or None where it is gone or the number is somebody else's now."""
+def postmaster_pid(data: Path, named: str) -> int | None:
+    """The server on *data*, or None where no process has that number and *named* in its words."""
     try:
         pid = int((data / "postmaster.pid").read_text().split("\n")[0])
     except (OSError, ValueError):
         return None
-    listing = (
-        subprocess.run(
-            ["ps", "-o", "args=", "-p", str(pid)], check=False, capture_output=True, text=True
-        )
-        if shutil.which("ps")
-        else None
-    )
-    proc = Path(f"/proc/{pid}/cmdline")
-    if proc.exists():
-        words = proc.read_bytes().decode(errors="replace").replace("\0", " ")
-    elif listing is not None:
-        words = listing.stdout
-    else:
-        return None
-    return pid if str(data) in words else None
+    return pid if named in command_line(pid) else None
 
 
-def stop_postgres(data: Path, *, durable: bool) -> None:
-    """Fast shutdown for a durable cluster, immediate for a throw-away; SIGKILL when it hangs."""
-    pid = postmaster_pid(data)
+def command_line(pid: int) -> str:
+    """The words of the process *pid*; none where it is gone or nobody tells."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace").replace("\0", " ")
+    except OSError:
+        if not shutil.which("ps"):
+            return ""
+    # -ww: without a terminal ps may cut the line.
+    command = ["ps", "-ww", "-o", "args=", "-p", str(pid)]
+    return subprocess.run(command, check=False, capture_output=True, text=True).stdout
+
+
+def stop_postgres(data: Path, state: Path, *, durable: bool) -> None:
+    """Fast shutdown for a durable cluster, immediate for a throw-away; SIGKILL when it hangs.
+
+    Only the server with its sockets in *state*: another start may serve the same *data* by now.
+    """
+    ours = f"/{state.name}/run"
+    pid = postmaster_pid(data, ours)
     if pid is None:
         return
     with contextlib.suppress(ProcessLookupError):
@@ -349,7 +388,7 @@ def stop_postgres(data: Path, *, durable: bool) -> None:
         deadline = time.monotonic() + (30 if durable else 4)
         while time.monotonic() < deadline:
             os.kill(pid, 0)
-            if postmaster_pid(data) is None:
+            if postmaster_pid(data, ours) is None:
                 return
             time.sleep(0.02)
         os.kill(pid, signal.SIGKILL)
@@ -357,7 +396,7 @@ def stop_postgres(data: Path, *, durable: bool) -> None:
 
 def guard(state: Path) -> int:
     """The guard's life: wait for the end of the pipe on standard input, then clean up."""
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for number in STOPPING:
         signal.signal(number, signal.SIG_IGN)
     lock = own(state)
     print("ready", flush=True)
@@ -610,7 +649,7 @@ def embedded(state: Path, keep: Path | None, version: str | None) -> Iterator[Se
         if secret:
             secret.write_text(password)
             secret.chmod(0o600)
-    elif postmaster_pid(data) is not None:
+    elif postmaster_pid(data, str(data)) is not None:
         raise StartError(
             f"received --keep {keep}, where a server runs already.\n"
             "expected: a folder that serves nobody\ntry: end that one first, or another folder"
@@ -778,11 +817,19 @@ def remove_container(name: str) -> None:
 def given(state: Path, url: str, *, named: bool, version: str | None) -> Iterator[Server]:
     """Serve from a server that runs already; nothing of it is started or stopped."""
     url = plain_url(url)
-    remote = [host for host in hosts_of(url) if not is_loopback(host)]
-    if remote and not named:
+    if os.environ.get("PGSERVICE") or "service" in dict(stated(url)):
         raise StartError(
-            f"received DATABASE_URL with the host {remote[0]}, which is not this machine.\n"
-            "expected: a loopback host, or the URL on the command line\n"
+            "received a service (PGSERVICE, or service= in the URL), which may lead elsewhere.\n"
+            "expected: a URL that says itself where the server is\n"
+            "try: unset PGSERVICE, and --database-url with the host, port and user of the service"
+        )
+    inherited = inherited_hosts(url, os.environ) + ([] if named else hosts_of(url))
+    remote = [host for host in inherited if not is_loopback(host)]
+    if remote:
+        raise StartError(
+            f"received the host {remote[0]} from the environment (DATABASE_URL, PGHOST or "
+            "PGHOSTADDR), which is not this machine.\n"
+            "expected: a loopback host, or the host in a URL on the command line\n"
             f"try: --database-url, if {remote[0]} is really meant, or --provider embedded"
         )
     found = run_sql(url, ["show server_version"], None).split()[0]
@@ -832,6 +879,10 @@ def serve(options: argparse.Namespace) -> Iterator[Server]:
         )
     root = state_root()
     clear_leftovers(root)
+    if provider != "url":
+        # They are of another server: neither we nor the command may be led or refused by them.
+        for name in filter(OF_LIBPQ.fullmatch, list(os.environ)):
+            del os.environ[name]
     state = new_state(root)
     try:
         if provider == "url":
@@ -910,12 +961,38 @@ def without_folder(path: str, folder: Path) -> str:
     return os.pathsep.join(part for part in path.split(os.pathsep) if Path(part) != folder)
 
 
+@contextlib.contextmanager
+def held_signals() -> Iterator[None]:
+    """Within: a signal waits for the end of the block, so that no process is half known."""
+    arrived: list[int] = []
+    handlers = {
+        number: signal.signal(number, lambda number, _frame: arrived.append(number))
+        for number in STOPPING
+    }
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        for late in arrived:
+            signal.raise_signal(late)
+
+
+def started(command: list[str], environment: dict[str, str]) -> subprocess.Popen[bytes]:
+    """*command*, running.  Raises ``StartError``."""
+    try:
+        return subprocess.Popen(command, env=environment)
+    except OSError as error:
+        raise StartError(
+            f"received --exec {command[0]}, and it cannot be run: {error.strerror}\n"
+            "expected: a program on the PATH\ntry: its full path"
+        ) from None
+
+
 def execute(command: list[str], server: Server, parent: int) -> int:
     """Run *command* with DATABASE_URL set: its exit code, 128 + N for a signal."""
-    environment = {**os.environ, "DATABASE_URL": server.url}
-    for name in ("PGHOST", "PGPORT", "PGUSER", "PGPASSWORD", "PGDATABASE", "PGSERVICE"):
-        environment.pop(name, None)
-    environment |= libpq_environment(server.url)
+    # What the URL of a given server leaves to PG* stays: the command goes where we went.
+    environment = {**os.environ, **libpq_environment(server.url), "DATABASE_URL": server.url}
     if "environments-v" in sys.prefix:
         # uv run made an environment for this file alone; the command belongs to the user's.
         environment["PATH"] = without_folder(environment.get("PATH", ""), Path(sys.prefix, "bin"))
@@ -923,14 +1000,10 @@ def execute(command: list[str], server: Server, parent: int) -> int:
     if server.bin_dir:
         environment["PATH"] = os.pathsep.join([str(server.bin_dir), environment.get("PATH", "")])
     print(f"postgresql: provider {server.provider}, version {server.version}", file=sys.stderr)
+    process = None
     try:
-        process = subprocess.Popen(command, env=environment)
-    except OSError as error:
-        raise StartError(
-            f"received --exec {command[0]}, and it cannot be run: {error.strerror}\n"
-            "expected: a program on the PATH\ntry: its full path"
-        ) from None
-    try:
+        with held_signals():
+            process = started(command, environment)
         while True:
             try:
                 code = process.wait(timeout=POLL_SECONDS)
@@ -939,10 +1012,13 @@ def execute(command: list[str], server: Server, parent: int) -> int:
                 if os.getppid() != parent:
                     process.terminate()
     except BaseException:
-        process.terminate()
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(timeout=5)
-        process.kill()
+        if process is not None:
+            with held_signals():
+                process.terminate()
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(timeout=5)
+                process.kill()
+                process.wait()
         raise
 
 
@@ -978,9 +1054,10 @@ def parser() -> argparse.ArgumentParser:
     return made
 
 
-def stop_on_signal(number: int, _frame: object) -> NoReturn:
-    """Turn a signal into an orderly end."""
-    raise SystemExit(0 if number in {signal.SIGINT, signal.SIGTERM} else 128 + number)
+def stop_on_signal(serves: bool, number: int, _frame: object) -> NoReturn:
+    """Turn a signal into an orderly end: as told where it *serves*; a command did not finish."""
+    told = serves and number in {signal.SIGINT, signal.SIGTERM}
+    raise SystemExit(0 if told else 128 + number)
 
 
 def main(arguments: list[str]) -> int:
@@ -989,8 +1066,8 @@ def main(arguments: list[str]) -> int:
         return guard(Path(arguments[1]))
     parent = os.getppid()
     options = parser().parse_args(arguments)
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, stop_on_signal)
+    for number in STOPPING:
+        signal.signal(number, functools.partial(stop_on_signal, options.command is None))
     try:
         if options.command is not None and not options.command:
             raise StartError(

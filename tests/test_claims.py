@@ -364,6 +364,24 @@ def test_what_hangs_is_ended(
     until(partial(is_gone, int(said.read_text())), "the end of what the step has started")
 
 
+def test_what_had_ended_before_an_interrupt_is_kept(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_group = long_forms.run_group
+
+    def interrupted(command: Any, environ: dict[str, str], longest: float) -> int:
+        if BREAKS.command[-1] in command:
+            raise KeyboardInterrupt
+        return run_group(command, environ, longest)
+
+    monkeypatch.setattr(long_forms, "run_group", interrupted)
+    monkeypatch.setattr(long_forms, "steps", lambda _results: [WORKS, BREAKS])
+    assert long_forms.main(["--results", str(tmp_path)]) == 130
+    assert "interrupted; what has ended is kept" in capfd.readouterr().err
+    kept = json.loads((tmp_path / f"{claims.RUNS}.json").read_text())
+    assert set(kept["steps"]) == {WORKS.name}
+
+
 def is_gone(pid: int) -> bool:
     """Whether a process has ended: no command line is left of it, or no entry."""
     try:

@@ -141,6 +141,48 @@ def test_another_way_to_delete_softly_is_right(tmp_path: Path, postgres_url: str
     assert failed(grade("soft_delete", [work], postgres_url)[0]) == []
 
 
+# Right, too: the task, the file of its solution, what stands there, and what else may.
+OTHER_WAYS: dict[str, tuple[str, str, dict[str, str]]] = {
+    "relationships that load on purpose alone": (
+        "relationships",
+        "models.py",
+        {"relationship(": 'relationship(lazy="raise", '},
+    ),
+    "an index of those that refer to somebody": (
+        "models",
+        "models.py",
+        {
+            'ondelete="SET NULL"), index=True': 'ondelete="SET NULL")',
+            "class Comment(Base)": 'Index("ix_assigned", Ticket.assignee_id, '
+            "postgresql_where=Ticket.assignee_id.is_not(None))\n\n\nclass Comment(Base)",
+        },
+    ),
+    "one waits for the other": (
+        "cancellation",
+        "service.py",
+        {
+            "        ticket = await": "        await session.get_one(Agent, agent_id, "
+            'with_for_update={"key_share": True})\n        ticket = await',
+        },
+    ),
+}
+
+
+@pytest.mark.once
+@pytest.mark.requires_postgres(18)
+@pytest.mark.parametrize("way", OTHER_WAYS)
+def test_another_right_way_passes(way: str, tmp_path: Path, postgres_url: str) -> None:
+    require_21()
+    name, file, changes = OTHER_WAYS[way]
+    work = make_workspace(load_task(name), tmp_path / "work")
+    solution = (work / file).read_text(encoding="utf-8")
+    for ours, theirs in changes.items():
+        assert ours in solution
+        solution = solution.replace(ours, theirs)
+    (work / file).write_text(solution, encoding="utf-8")
+    assert failed(grade(name, [work], postgres_url)[0]) == []
+
+
 @pytest.mark.once
 @pytest.mark.requires_postgres(18)
 def test_pages_are_judged_by_the_rows_they_need(tmp_path: Path, postgres_url: str) -> None:

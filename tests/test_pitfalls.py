@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 import sqlalchemy
 from sqlalchemy import Engine, make_url
+from sqlalchemy.exc import SAWarning
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.orm import Session
 
@@ -262,6 +263,14 @@ class AsItWere:
 def test_the_deadlock_is_known_to_every_driver(driver: str, engines: dict[str, Engine]) -> None:
     with isolated_session(engines[driver]) as session:
         assert asyncio.run(load("deadlock_by_class").fixed(AsItWere(session))) == "try again"
+
+
+def test_a_one_sided_relationship_knows_nothing_of_the_other(engines: dict[str, Engine]) -> None:
+    pitfall = load("one_sided_relationship")
+    with isolated_session(engines[SYNC_DRIVERS[0]]) as session:
+        with pytest.warns(SAWarning):
+            assert pitfall.broken(session) is None
+        assert pitfall.fixed(session) is not None
 
 
 # --- The modules are whole ------------------------------------------------------------------------

@@ -40,6 +40,7 @@ examples:
 
 exit codes:
   0  every step ran, every claim holds or says why not     1  one does not     2  wrong usage
+  130  interrupted; what has ended is kept
 """
 
 
@@ -260,6 +261,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except claims.ClaimError as error:
         print(f"long_forms: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("long_forms: interrupted; what has ended is kept", file=sys.stderr)
+        return 130
     filled = results != RESULTS or fill_pages()
     print("\n== what is claimed, and what was measured", flush=True)
     told = claims.main(["--results", str(results)])

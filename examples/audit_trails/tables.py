@@ -146,8 +146,8 @@ def quoted(name: str) -> str:
     return DIALECT.identifier_preparer.quote(name)
 
 
-def value_sql(row: str, name: str, kind: Kind) -> str:
-    """The JSON text of column *name* of *row*, which is an alias."""
+def json_sql(row: str, name: str, kind: Kind) -> str:
+    """The JSON text of column *name* of *row*, which is an alias; NULL for NULL."""
     value = f"{row}.{quoted(name)}"
     if kind == "text":
         value = f"to_json(left({value}::text, {LIMIT}))"
@@ -156,7 +156,12 @@ def value_sql(row: str, name: str, kind: Kind) -> str:
     else:
         shown = value if kind == "json" else f"{value}::text"
         value = f"CASE WHEN length({value}::text) <= {LIMIT} THEN to_json({shown}) END"
-    return f"coalesce(({value})::text, 'null')"
+    return f"({value})::text"
+
+
+def value_sql(row: str, name: str, kind: Kind) -> str:
+    """The same, for the inside of a JSON text: ``null`` for NULL."""
+    return f"coalesce({json_sql(row, name, kind)}, 'null')"
 
 
 def member_sql(row: str, name: str, kind: Kind) -> str:

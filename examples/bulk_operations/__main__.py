@@ -45,7 +45,9 @@ def parser() -> argparse.ArgumentParser:
     load.add_argument("file", type=Path, metavar="FILE")
     load.add_argument("--database-url", metavar="URL", help="default: DATABASE_URL")
     load.add_argument("--format", choices=["csv", "jsonl"], help="default: by the name of FILE")
-    load.add_argument("--rejects", type=Path, metavar="FILE", help="default: FILE.rejects.jsonl")
+    load.add_argument(
+        "--rejects", type=Path, metavar="FILE", help="appended to; default: FILE.rejects.jsonl"
+    )
     load.add_argument("--batch", type=int, default=5_000, metavar="ROWS", help="a transaction")
     load.add_argument("--again", action="store_true", help="also what is imported already")
     load.add_argument("--all-or-nothing", action="store_true", help="one transaction")
@@ -67,10 +69,15 @@ def bar(total: int) -> Callable[[int, int], None]:
     return show
 
 
+def printable(said: str) -> str:
+    """*said*, with half of a surrogate pair as JSON names it: UTF-8 knows none."""
+    return said.encode(errors="backslashreplace").decode()
+
+
 def show(report: Report, output_format: str, rejects: Path | None) -> None:
     """Print what came of it."""
     if output_format == "json":
-        print(json.dumps(asdict(report), indent=2, ensure_ascii=False))
+        print(printable(json.dumps(asdict(report), indent=2, ensure_ascii=False)))
         return
     for name in ("inserted", "updated", "unchanged"):
         print(f"{name:10} {report.outcomes.get(name, 0):>10,}")
@@ -78,9 +85,9 @@ def show(report: Report, output_format: str, rejects: Path | None) -> None:
     if report.skipped:
         print(f"{'skipped':10} {report.skipped:>10,}  imported by an earlier run; try --again")
     for each in report.examples:
-        print(f"line {each.line}: {each.reason}")
+        print(printable(f"line {each.line}: {each.reason}"))
     if rejects is not None and report.rejected:
-        print(f"All of them: {rejects}")
+        print(printable(f"All of them: {rejects}"))
 
 
 def kind_of(options: argparse.Namespace) -> Kind:

@@ -185,7 +185,10 @@ def delete_batch(
 def bulk_delete(
     session: Session, model: type[Base], *conditions: ColumnElement[bool], limit: int = 1_000
 ) -> int:
-    """Delete one batch: how many.  Commit, and call again until it is 0: short transactions."""
+    """Delete one batch: how many.  Commit, and call again until it is 0: short transactions.
+
+    At 0 there may be rows left that others have locked: call again later.
+    """
     return len(session.scalars(delete_batch(model, *conditions, limit=limit)).all())
 
 

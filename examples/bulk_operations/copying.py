@@ -3,7 +3,7 @@
 Some rows at a time go from the iterable to the server: memory does not grow with their number.
 Values are bound by the columns' types, as by an INSERT (enums by value, JSON as JSON).  What an
 INSERT does and COPY does not: ``default=`` of Python, events, ``echo``.  Server defaults apply to
-every column that is left out.
+every column that is left out.  What COPY cannot do is refused: see ``refuse``.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from itertools import islice
 from typing import Any, TypeAlias
 from uuid import UUID
 
-from sqlalchemy import JSON, Connection, Dialect, Table, inspect
+from sqlalchemy import JSON, Connection, Table, bindparam, inspect
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, ProgrammingError
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Session
@@ -69,8 +69,9 @@ def copy_into(
     rows: Iterable[Row] | AsyncIterable[Row],
 ) -> int:
     """The same on a connection, for any table.  Under asyncio through ``run_sync``."""
+    refuse(connection, table, columns)
     dialect = connection.dialect
-    source = Source(rows, table, columns, dialect)
+    source = Source(rows, table, columns, connection)
     preparer = dialect.identifier_preparer
     names = ", ".join(preparer.quote(name) for name in columns)
     statement = f"COPY {preparer.format_table(table)} ({names}) FROM STDIN"
@@ -117,6 +118,25 @@ def copy_into(
     return source.count
 
 
+def refuse(connection: Connection, table: Table, columns: Iterable[str]) -> None:
+    """Raise for what an INSERT does in its SQL, and a COPY would leave out without a word.
+
+    ``ValueError`` where ``schema_translate_map`` has another schema for *table*: the rows would be
+    another tenant's.  ``TypeError`` for a type with a ``bind_expression``, which may encrypt.
+    """
+    if table.schema in (connection.get_execution_options().get("schema_translate_map") or ()):
+        raise ValueError(
+            f"received a schema_translate_map for {table.name}, which COPY does not know; "
+            "try SET LOCAL search_path"
+        )
+    for name in columns:
+        kind = table.c[name].type.dialect_impl(connection.dialect)
+        if kind.bind_expression(bindparam(name, type_=table.c[name].type)) is not None:
+            raise TypeError(
+                f"received {table.c[name]}, whose type has a bind_expression; try an INSERT"
+            )
+
+
 def table_of(model: type[Base]) -> Table:
     """The table of a mapped class."""
     table = inspect(model).local_table
@@ -132,11 +152,11 @@ class Source:
         rows: Iterable[Row] | AsyncIterable[Row],
         table: Table,
         columns: Sequence[str],
-        dialect: Dialect,
+        connection: Connection,
     ) -> None:
         self.rows, self.columns = rows, columns
         self.is_async = isinstance(rows, AsyncIterable)
-        self.binders = list(binders(table, columns, dialect))
+        self.binders = list(binders(table, columns, connection))
         self.count = 0
         self.error: Exception | None = None
 
@@ -187,17 +207,35 @@ class Source:
         return zip(*values, strict=True)
 
 
-def binders(table: Table, columns: Sequence[str], dialect: Dialect) -> Iterator[tuple[int, Binder]]:
+def binders(
+    table: Table, columns: Sequence[str], connection: Connection
+) -> Iterator[tuple[int, Binder]]:
     """``(place, function)`` for each column whose values are not the driver's already."""
-    # What create_engine(json_serializer=) sets; it has no public name.
-    own_serializer = getattr(dialect, "_json_serializer", None) is not None
+    plainly = dumps_plainly(connection)
     for place, name in enumerate(columns):
-        kind = table.c[name].type.dialect_impl(dialect)
-        bind = kind.bind_processor(dialect)
+        kind = table.c[name].type.dialect_impl(connection.dialect)
+        bind = kind.bind_processor(connection.dialect)
         if bind is None:
             continue
-        plain = isinstance(kind, JSON) and type(kind).__module__.startswith("sqlalchemy.")
-        yield place, partial(bound_json if plain and not own_serializer else map, bind)
+        is_json = isinstance(kind, JSON) and type(kind).__module__.startswith("sqlalchemy.")
+        yield place, partial(bound_json if is_json and plainly else map, bind)
+
+
+def dumps_plainly(connection: Connection) -> bool:
+    """Whether an INSERT would send what ``json.dumps`` writes: nobody has set another serializer.
+
+    Neither ``create_engine(json_serializer=)`` nor psycopg's ``set_json_dumps()`` has a public name
+    to ask for; where psycopg's is not found, each value is bound by itself.
+    """
+    if getattr(connection.dialect, "_json_serializer", None) is not None:
+        return False
+    adapters = getattr(connection.connection.driver_connection, "adapters", None)
+    if adapters is None:
+        return True
+    from psycopg.adapt import PyFormat  # noqa: PLC0415 - this driver alone needs it
+    from psycopg.types.json import Jsonb  # noqa: PLC0415
+
+    return getattr(adapters.get_dumper(Jsonb, PyFormat.TEXT), "_dumps", None) is json.dumps
 
 
 def bound_json(bind: Callable[[Any], Any], values: Sequence[Any]) -> Iterable[Any]:

@@ -11,7 +11,7 @@ import hashlib
 import json
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -23,11 +23,12 @@ from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 from sqlalchemy.orm import Session
 
 from ..database import session_factory
-from ..models import ImportCheckpoint, Organization, User
+from ..models import ImportCheckpoint, Organization, Ticket, TicketPriority, User
 from .records import ImportRefusedError, Kind, Record, Rejected, checked, records
 from .upserting import TICKETS, upsert_rows
 
 Checked: TypeAlias = tuple[Record, dict[str, Any]]
+NOT_OURS = "ticket_number: received one that another organization has; expected a new one, or ours"
 
 
 class BadRowsError(Exception):
@@ -36,6 +37,10 @@ class BadRowsError(Exception):
     def __init__(self, report: Report) -> None:
         super().__init__(f"{report.rejected} bad rows; nothing was imported")
         self.report = report
+
+
+class TakenError(Exception):
+    """Another organization has taken a number since we looked."""
 
 
 @dataclass
@@ -81,26 +86,32 @@ def checkpoint_of(source: str) -> Select[ImportCheckpoint]:
     )
 
 
-def begin(session: Session, source: str, *, again: bool) -> Place | None:
-    """Where to go on; None where the import is finished, unless it is wanted *again*."""
+def begin(session: Session, source: str, reject_bytes: int, *, again: bool) -> Place | None:
+    """Where to go on; None where the import is finished, unless it is wanted *again*.
+
+    A new one goes on after the *reject_bytes* that are in the reject file: they are of others.
+    """
     session.execute(insert(ImportCheckpoint).values(source=source).on_conflict_do_nothing())
     checkpoint = session.scalars(checkpoint_of(source)).one()
-    if checkpoint.finished_at is not None:
-        if not again:
-            return None
-        checkpoint.finished_at, checkpoint.position = None, ""
-    return Place(**json.loads(checkpoint.position)) if checkpoint.position else Place()
+    if checkpoint.finished_at is not None and not again:
+        return None
+    if checkpoint.finished_at is not None or not checkpoint.position:
+        checkpoint.finished_at = None
+        checkpoint.position = json.dumps(asdict(Place(0, reject_bytes)))
+    return Place(**json.loads(checkpoint.position))
 
 
-def move(session: Session, source: str, old: Place, new: Place, *, finished: bool = False) -> None:
-    """Write the checkpoint.  Raises ``ImportRefusedError`` where somebody else has moved it."""
+def hold(session: Session, source: str, place: Place) -> ImportCheckpoint:
+    """The checkpoint, locked.  Raises ``ImportRefusedError`` where somebody else has moved it."""
     checkpoint = session.scalars(checkpoint_of(source)).one()
-    found = Place(**json.loads(checkpoint.position)) if checkpoint.position else Place()
-    if found != old or checkpoint.finished_at is not None:
+    if checkpoint.finished_at is not None or Place(**json.loads(checkpoint.position)) != place:
         raise ImportRefusedError("another process imports this file at the same time")
-    checkpoint.position, checkpoint.rows_done = json.dumps(asdict(new)), new.rows
-    if finished:
-        checkpoint.finished_at = session.scalars(select(func.now())).one()
+    return checkpoint
+
+
+def move(checkpoint: ImportCheckpoint, place: Place) -> None:
+    """Write where the import stands."""
+    checkpoint.position, checkpoint.rows_done = json.dumps(asdict(place)), place.rows
 
 
 # --- A batch --------------------------------------------------------------------------------------
@@ -118,9 +129,10 @@ def write(
                 good.append((record, checked(record.values)))
             except ValueError as error:
                 rejected.append(Rejected(record.line, str(error), record.values))
-    ready, unknown = with_ids(session, good)
+    known, unknown = with_ids(session, good)
+    ready, taken = with_priority(known, holders(session, known))
     outcomes, refused = upsert_what_goes(session, ready)
-    return outcomes, sorted([*rejected, *unknown, *refused], key=lambda each: each.line)
+    return outcomes, sorted([*rejected, *unknown, *taken, *refused], key=lambda each: each.line)
 
 
 def with_ids(session: Session, rows: Sequence[Checked]) -> tuple[list[Checked], list[Rejected]]:
@@ -152,6 +164,42 @@ def ids_by(
     return {row[0]: row[1] for row in found}
 
 
+def holders(session: Session, rows: Iterable[Checked]) -> dict[str, tuple[int, TicketPriority]]:
+    """Whose the numbers of *rows* are, and the priority of their tickets, which are locked."""
+    numbers = sorted({values["ticket_number"] for _, values in rows})
+    found = session.execute(
+        select(Ticket.ticket_number, Ticket.organization_id, Ticket.priority)
+        .where(
+            Ticket.ticket_number == any_(literal(numbers, ARRAY(Text))),
+            Ticket.deleted_at.is_(None),
+        )
+        .order_by(Ticket.ticket_number)
+        .with_for_update(key_share=True)
+    )
+    return {number: (owner, priority) for number, owner, priority in found}
+
+
+def with_priority(
+    rows: Iterable[Checked], held: Mapping[str, tuple[int, TicketPriority]]
+) -> tuple[list[Checked], list[Rejected]]:
+    """*rows*, each with the priority of its ticket unless it gives one; rejected, what is not ours.
+
+    A number is the organization's that has it already, or brings it first.
+    """
+    known = dict(held)
+    ready: list[Checked] = []
+    taken: list[Rejected] = []
+    for record, values in rows:
+        number, ours = values["ticket_number"], values["organization_id"]
+        owner, priority = known.get(number, (ours, TicketPriority.MEDIUM))
+        if owner != ours:
+            taken.append(Rejected(record.line, NOT_OURS, record.values))
+            continue
+        known[number] = (ours, values.get("priority", priority))
+        ready.append((record, values | {"priority": known[number][1]}))
+    return ready, taken
+
+
 def upsert_what_goes(
     session: Session, rows: Sequence[Checked]
 ) -> tuple[Counter[str], list[Rejected]]:
@@ -159,11 +207,14 @@ def upsert_what_goes(
     try:
         with session.begin_nested():
             found = upsert_rows(session, TICKETS, (values for _, values in rows))
+            if with_priority(rows, holders(session, rows))[1]:  # committed while we waited
+                raise TakenError
             return Counter(row.outcome for row in found), []
-    except (DataError, IntegrityError) as error:
+    except (DataError, IntegrityError, TakenError) as error:
         if len(rows) == 1:
             record = rows[0][0]
-            return Counter(), [Rejected(record.line, reason_of(error), record.values)]
+            reason = NOT_OURS if isinstance(error, TakenError) else reason_of(error)
+            return Counter(), [Rejected(record.line, reason, record.values)]
     middle = len(rows) // 2
     first, early = upsert_what_goes(session, rows[:middle])
     second, late = upsert_what_goes(session, rows[middle:])
@@ -193,29 +244,30 @@ def import_tickets(
     Bad rows are appended to *rejects*, as JSON Lines, each once.  *progress* gets the rows done and
     the bytes read.  Raises ``ImportRefusedError``.
     """
+    if rejects.exists() and rejects.samefile(path):
+        raise ImportRefusedError(f"received {rejects} for its own rejects; expected another file")
     factory, source, report = session_factory(engine), source_of(path), Report()
     with factory.begin() as session:
-        place = begin(session, source, again=again)
+        place = begin(session, source, size_of(rejects), again=again)
     items = records(path, kind)
     if place is None:
         report.skipped = sum(1 for _ in items)
         return report
     report.skipped = sum(1 for _ in islice(items, place.rows))
-    if rejects.exists():
-        # What a killed run had written and not committed; it is written again.
-        os.truncate(rejects, min(rejects.stat().st_size, place.reject_bytes))
     for part in batches(items, batch):
         with factory.begin() as session:
+            checkpoint = hold(session, source, place)
+            cut(rejects, place.reject_bytes, path.name)
             outcomes, rejected = write(session, part)
             # Before the commit: what is too much can be cut off, what is lost cannot be found.
-            size = append(rejects, rejected) if rejected else place.reject_bytes
+            size = append(rejects, rejected, path.name) if rejected else place.reject_bytes
             following = Place(place.rows + len(part), size)
-            move(session, source, place, following)
+            move(checkpoint, following)
         place = following
         report.add(outcomes, rejected, len(part))
         progress(place.rows, max((r.read for r in part if isinstance(r, Record)), default=0))
     with factory.begin() as session:
-        move(session, source, place, place, finished=True)
+        hold(session, source, place).finished_at = session.scalars(select(func.now())).one()
     return report
 
 
@@ -251,10 +303,45 @@ def batches(items: Iterator[Record | Rejected], size: int) -> Iterator[list[Reco
         yield part
 
 
-def append(path: Path, rejected: Sequence[Rejected]) -> int:
-    """Append to the reject file, through to the disk: how many bytes it has then."""
-    lines = "".join(json.dumps(asdict(each), ensure_ascii=False) + "\n" for each in rejected)
-    data = lines.encode("utf-8", "replace")
+def size_of(path: Path) -> int:
+    """Its bytes; 0 where it is not there."""
+    return path.stat().st_size if path.exists() else 0
+
+
+def cut(path: Path, after: int, name: str) -> None:
+    """Drop what a killed run has rejected of file *name* and not committed: it is written again.
+
+    What others have written to the reject file since stays.
+    """
+    if size_of(path) <= after:
+        return
+    with path.open("r+b") as file:
+        file.seek(after)
+        lines = file.readlines()
+        kept = [line for line in lines if not is_of(line, name)]
+        if len(kept) < len(lines):
+            file.seek(after)
+            file.writelines(kept)
+            file.truncate()
+
+
+def is_of(line: bytes, name: str) -> bool:
+    """Whether *line* tells a rejected row of file *name*, or is the beginning of one."""
+    if not line.endswith(b"\n"):
+        return True
+    try:
+        said = json.loads(line)
+    except ValueError:
+        return False
+    return isinstance(said, dict) and said.get("file") == name
+
+
+def append(path: Path, rejected: Sequence[Rejected], name: str) -> int:
+    """Append rows of file *name* to the reject file, through to the disk: how long it is then."""
+    told = ({"file": name, **asdict(each)} for each in rejected)
+    lines = "".join(json.dumps(each, ensure_ascii=False) + "\n" for each in told)
+    # Half of a surrogate pair as JSON names it.
+    data = lines.encode("utf-8", "backslashreplace")
     with path.open("ab") as file:
         file.write(data)
         file.flush()

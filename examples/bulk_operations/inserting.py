@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Session
 
 from ..models import Base, Ticket
-from .copying import copy_into, table_of
+from .copying import copy_into, refuse, table_of
 
 Values: TypeAlias = Mapping[str, Any]
 
@@ -102,6 +102,7 @@ def bulk_insert_with_return(session: Session, tickets_data: Iterable[Values]) ->
         return []
     session.flush()
     connection, table = session.connection(), table_of(Ticket)
+    refuse(connection, table, {name for row in rows for name in row})
     ids = sorted(connection.scalars(reserved_ids(table, len(rows))))
     for columns, records in by_columns(rows, ids).items():
         copy_into(connection, table, columns, records)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -16,7 +17,8 @@ from ..models import DONE, TicketPriority, TicketStatus
 Kind: TypeAlias = Literal["csv", "jsonl"]
 REQUIRED = ("ticket_number", "title", "description", "organization", "creator")
 OPTIONAL = ("status", "priority", "created_at", "resolved_at")
-NOT_TEXT = "\0", "\N{REPLACEMENT CHARACTER}"
+# NUL, what was no UTF-8, and half of a surrogate pair, which JSON can name.
+NOT_TEXT = re.compile("[\0\N{REPLACEMENT CHARACTER}\ud800-\udfff]")
 
 
 class ImportRefusedError(Exception):
@@ -91,21 +93,25 @@ def json_records(text: io.TextIOWrapper, tell: Callable[[], int]) -> Iterator[Re
     for number, line in enumerate(text, 1):
         if not line.strip():
             continue
+        said = {"text": line.rstrip("\r\n")}
         try:
             values = json.loads(line)
-        except ValueError as error:
-            yield Rejected(number, f"not JSON: {error}", {"text": line.rstrip("\r\n")})
+        except (ValueError, RecursionError) as error:
+            yield Rejected(number, f"not JSON: {error}", said)
             continue
-        if isinstance(values, dict):
+        if not isinstance(values, dict):
+            yield Rejected(number, f"received {type(values).__name__}; expected an object", said)
+        elif nested := [name for name, each in values.items() if isinstance(each, dict | list)]:
+            # Too deep for a copy, perhaps; the line is not.
+            reason = f"{nested[0]}: received {type(values[nested[0]]).__name__}; expected text"
+            yield Rejected(number, reason, said)
+        else:
             kept = {k: v for k, v in values.items() if v is not None}
             yield Record(number, kept, tell())
-        else:
-            reason = f"received {type(values).__name__}; expected an object"
-            yield Rejected(number, reason, {"text": line.rstrip("\r\n")})
 
 
 def checked(values: dict[str, Any]) -> dict[str, Any]:
-    """*values* as those of columns; organization and creator still by name.
+    """*values* as those of columns; organization and creator still by name, priority if given.
 
     Raises ``ValueError`` with the reason, for what PostgreSQL would refuse.
     """
@@ -116,31 +122,32 @@ def checked(values: dict[str, Any]) -> dict[str, Any]:
     for name, value in values.items():
         if not isinstance(value, str):
             raise ValueError(f"{name}: received {type(value).__name__}; expected text")
-        if any(character in value for character in NOT_TEXT):
+        if NOT_TEXT.search(value):
             raise ValueError(f"{name}: not UTF-8 text")
     if not values["ticket_number"].strip():
         raise ValueError("ticket_number: received none")
     if not 0 < len(values["title"]) <= 500 or not values["title"].strip(" "):
         raise ValueError(f"title: received {len(values['title'])} characters; expected 1 to 500")
     status = one_of(TicketStatus, "status", values.get("status", TicketStatus.OPEN))
-    priority = values.get("priority", TicketPriority.MEDIUM)
     created_at = moment("created_at", values.get("created_at")) or datetime.now(UTC)
     resolved_at = moment("resolved_at", values.get("resolved_at"))
     if status in DONE:
         resolved_at = resolved_at or created_at
     elif resolved_at is not None:
         raise ValueError(f"resolved_at: received one for a ticket that is {status.value}")
-    return {
+    found: dict[str, Any] = {
         "ticket_number": values["ticket_number"].strip(),
         "title": values["title"],
         "description": values["description"],
         "status": status,
-        "priority": one_of(TicketPriority, "priority", priority),
         "created_at": created_at,
         "resolved_at": resolved_at,
         "organization": values["organization"].strip().lower(),
         "creator": values["creator"].strip().lower(),
     }
+    if "priority" in values:
+        found["priority"] = one_of(TicketPriority, "priority", values["priority"])
+    return found
 
 
 def one_of(kind: Any, name: str, value: str) -> Any:

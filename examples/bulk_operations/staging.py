@@ -32,10 +32,10 @@ from sqlalchemy import Column as SchemaColumn
 from sqlalchemy import table as lightweight_table
 
 from ..models import Base
-from .copying import copy_into, table_of
+from .copying import copy_into, refuse, table_of
 
-POSITION = "position"
-"""Where a row stood in the input, from 0."""
+POSITION = "staged_position"
+"""Where a row stood in the input, from 0; no name that a column of a table may have."""
 NESTED_LOOPS = "enable_nestloop"
 
 
@@ -58,6 +58,7 @@ def staged(
 
     All have the columns of the first.  Raises ``ValueError`` for one that has others, and
     ``KeyError`` for a column that *table* does not have; the transaction must be rolled back then.
+    Also what ``refuse`` raises.
     """
     iterator = iter(rows)
     first = next(iterator, None)
@@ -65,6 +66,7 @@ def staged(
         yield None
         return
     columns = tuple(first)
+    refuse(connection, table, columns)
     made = staging_table(table, columns)
     # The types of the table's columns, and none of its constraints.
     shape = select(
@@ -139,5 +141,5 @@ def moved_by_itself(model: type[Base]) -> dict[str, ColumnElement[Any]]:
 
 
 def positions_of(numbers: Any) -> Any:
-    """``unnest`` of an array parameter, as a table with the column ``position``."""
+    """``unnest`` of an array parameter, as a table of positions."""
     return func.unnest(numbers).table_valued(column(POSITION, BigInteger)).render_derived("missing")

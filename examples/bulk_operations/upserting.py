@@ -62,6 +62,7 @@ TICKETS = Target(
 )
 USERS = Target(User, lambda c: [func.lower(c.email)], insert_only=frozenset({"password_hash"}))
 TAGS = Target(Tag, lambda c: [func.lower(c.name)])
+RANK = "staged_rank"
 
 
 class Upserted(NamedTuple):
@@ -87,7 +88,7 @@ def upsert(target: Target, rows: Table) -> Select[int, int | None, bool | None]:
         raise ValueError(f"received only {', '.join(columns)}; expected something that may change")
     newest = last_of_each(rows, target.key(rows.c))
     last = select(*(newest.c[name] for name in columns)).order_by(*target.key(newest.c))
-    last = last.where(newest.c.rank == 1)
+    last = last.where(newest.c[RANK] == 1)
     statement = insert(table).from_select(columns, last)
     new = statement.excluded
     labelled = [key.label(f"key_{place}") for place, key in enumerate(target.key(table.c))]
@@ -111,12 +112,12 @@ def upsert(target: Target, rows: Table) -> Select[int, int | None, bool | None]:
 
 
 def last_of_each(rows: Table, key: Sequence[ColumnElement[Any]]) -> Subquery:
-    """The staged *rows* with a ``rank``: 1 for the last of those with one *key*.
+    """The staged *rows* with their ``RANK``: 1 for the last of those with one *key*.
 
     Not ``distinct(…)``: 2.1 deprecates it for ``distinct_on()``, which 2.0 does not have.
     """
     newest = func.row_number().over(partition_by=key, order_by=rows.c[POSITION].desc())
-    return select(rows, newest.label("rank")).subquery()
+    return select(rows, newest.label(RANK)).subquery()
 
 
 def just_inserted(table: Table) -> ColumnElement[bool]:
@@ -207,7 +208,7 @@ def update_staged(
         update(table)
         .where(
             table.c.id == last.c.id,
-            last.c.rank == 1,
+            last.c[RANK] == 1,
             live,
             table.c.version == last.c.version if versioned else true(),
             or_(*(table.c[name].is_distinct_from(last.c[name]) for name in changing)),

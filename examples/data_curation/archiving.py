@@ -27,6 +27,7 @@ from sqlalchemy import (
     insert,
     literal,
     literal_column,
+    or_,
     select,
 )
 from sqlalchemy.dialects.postgresql import JSONB, aggregate_order_by
@@ -85,7 +86,7 @@ def document(table: Table, row: Any) -> ColumnElement[Any]:
 
 
 def due_tickets(before: datetime, limit: int) -> Select[int]:
-    """Live tickets closed before *before*, oldest id first, locked; locked ones are passed over.
+    """Old closed tickets, live or merged, oldest id first, locked; locked ones are passed over.
 
     FOR UPDATE: nobody may add a comment meanwhile.  A ticket that another refers to stays until
     that one is archived.
@@ -100,7 +101,7 @@ def due_tickets(before: datetime, limit: int) -> Select[int]:
         .where(
             Ticket.status == TicketStatus.CLOSED,
             Ticket.resolved_at < before,
-            Ticket.deleted_at.is_(None),
+            or_(Ticket.deleted_at.is_(None), Ticket.duplicate_of_id.is_not(None)),
             *(~each.correlate(Ticket).exists() for each in keeps),
         )
         .order_by(Ticket.id)

@@ -43,8 +43,11 @@ from .scanning import Finding, Place, pattern, relation_of, says, scan
 
 ROUNDS = 5
 HOST = "erased.invalid"
-# A word that is everybody's is not a person's name.
-ROLES = {"admin", "contact", "hello", "help", "info", "mail", "office", "sales", "support", "team"}
+# A mailbox of such words alone is nobody's name: help-desk, sales2.
+ROLE = re.compile(
+    "accounts?|admin|billing|contact|customers?|desk|hello|help|info|invoices?|mail|no|office|"
+    "orders?|reply|sales|services?|support|team"
+)
 
 
 class StillFound(Exception):
@@ -68,19 +71,29 @@ class Erasure:
 def terms_of(full_name: str, email: str, also: Iterable[str] = ()) -> list[str]:
     """What to look for: the address, with and without its +tag, its local part, the name.
 
-    The name also with its last word first.  A local part of one or two signs, or a role (info,
-    support), is in texts of everybody: give it in *also* if you mean it.
+    The name also with its last word first.  A local part that may be a word (will, info, a.b) is
+    in texts of everybody, and so is a name of one word (Mark): give it in *also* if you mean it.
     """
     found = {each.strip() for each in also}
     if not email.endswith(f"@{HOST}"):
         local, _, host = email.strip().rpartition("@")
         base = local.partition("+")[0]
-        found |= {email.strip(), f"{base}@{host}", full_name.strip()}
+        found |= {email.strip(), f"{base}@{host}"}
+        found |= {each for each in (local, base) if is_telling(each)}
         words = full_name.split()
-        if len(words) > 1:
-            found.add(" ".join([words[-1], *words[:-1]]))
-        found |= {each for each in (local, base) if len(each) > 2 and each.lower() not in ROLES}
+        if len(words) > 1 or is_telling(full_name):
+            found |= {full_name.strip(), " ".join([words[-1], *words[:-1]])}
     return sorted(term for term in found if re.search(r"[^\W_]", term))
+
+
+def is_telling(word: str) -> bool:
+    """Whether *word* cannot be one of everybody's: ann.lee, O'Neill, lee7; not will, a.b, sales2.
+
+    It has a sign between letters, or a digit; and more than two letters, not of roles alone.
+    """
+    letters = re.findall(r"[^\W\d_]+", word.lower())
+    of_several = re.search(r"[^\W_][\W_]+[^\W_]|\d", word) is not None
+    return of_several and len("".join(letters)) > 2 and not all(map(ROLE.fullmatch, letters))
 
 
 def lock_person(user_id: int) -> Select[str, str]:

@@ -249,7 +249,8 @@ def drop(twins: Select[*tuple[Any, ...]], table: Table) -> ReturningDelete[Any]:
 def refuse_unknown(session: Session, target: Table) -> None:
     """Raise ``ValueError`` where the database refers to *target* by what the metadata lacks."""
     known = {(each.table.schema, each.table.name, each.name) for each in references_to(target)}
-    rows = session.execute(IN_DATABASE.bindparams(bindparam("target", target.fullname)))
+    name = session.connection().dialect.identifier_preparer.format_table(target)
+    rows = session.execute(IN_DATABASE.bindparams(bindparam("target", name)))
     unknown = {(row[0], row[1], row[2]) for row in rows} - known
     if unknown:
         names = sorted(".".join(filter(None, each)) for each in unknown)

@@ -15,6 +15,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
+from urllib.parse import quote
 
 from sqlalchemy import (
     ColumnElement,
@@ -110,14 +111,30 @@ def pattern(terms: Iterable[str], *, escaped: bool) -> str:
 
 
 def term_pattern(term: str, *, escaped: bool) -> str:
-    """An address sign by sign; else its words, with up to three other signs between, or more."""
+    """An address sign by sign; else its words, with one to three other signs between, or more.
+
+    Never none: "Li Ke" is not "like".  And jo.ann@x.org is another address than ann@x.org.
+    """
     term = unicodedata.normalize("NFC", term)
     if "@" in term:
-        return "".join(character(each) for each in term)
+        return "(?<![[:alnum:]][.+_-])" + "".join(character(each) for each in term)
     most = max(3, *map(len, re.findall(r"[\W_]+", term)), 0)
-    gap = r'(?:[^[:alnum:]"\\]|\\.)' if escaped else "[^[:alnum:]]"
     words = re.findall(r"[^\W_]+", term)
-    return f"{gap}{{0,{most}}}".join("".join(character(each) for each in word) for word in words)
+    between = f"{gap(blank=len(term.split()) > 1, escaped=escaped)}{{1,{most}}}"
+    return between.join("".join(character(each) for each in word) for word in words)
+
+
+def gap(*, blank: bool, escaped: bool) -> str:
+    """One sign between two words, as it may be written; a *blank* only in a term that has one.
+
+    Else the "a.price" of an address would be found in "for a price".
+    """
+    none_of = ("" if blank else "[:space:]") + (r'"\\' if escaped else "")
+    ways = [f"[^[:alnum:]{none_of}]", "%[0-9a-fA-F]{2}"]
+    if escaped:
+        # A no-break space, a long dash, an apostrophe of ASCII alone.
+        ways += [r"\\.", r"\\u(?:00[ab]|20[0-6]|300)[0-9a-fA-F]"] if blank else [r'\\["\\/]']
+    return f"(?:{'|'.join(ways)})"
 
 
 def character(sign: str) -> str:
@@ -131,7 +148,7 @@ def character(sign: str) -> str:
         return re.escape(sign)
     forms = {sign, sign.lower(), sign.upper()}
     forms |= {unicodedata.normalize("NFD", form) for form in forms}
-    forms |= {json.dumps(form)[1:-1] for form in forms}
+    forms |= {how for form in forms for how in (quote(form), json.dumps(form)[1:-1])}
     return f"(?:{'|'.join(re.escape(form) for form in sorted(forms))})"
 
 

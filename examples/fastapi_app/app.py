@@ -17,7 +17,7 @@ from ..database import AsyncDriver, PoolSettings, create_asyncio_engine
 from .dependencies import Desk, desk_sessions
 from .errors import add_handlers
 from .middleware import RequestContext
-from .routes import router
+from .routes import public_router, router
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +67,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_middleware(RequestContext, body_limit=settings.body_limit)
     add_handlers(app)
     app.include_router(router)
+    app.include_router(public_router)
     return app
 
 

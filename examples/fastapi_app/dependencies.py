@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 from sqlalchemy.orm import Session, sessionmaker
 
 from ..audit_trails.actor import ACTOR, Actor, tell_actors
-from ..error_handling import domain_errors, pause_before_retry
+from ..error_handling import domain_errors, flush_whole, pause_before_retry
 from ..soft_delete import hide_deleted, refuse_hard_deletes
 from .schemas import Id
 
@@ -49,7 +49,10 @@ def get_desk(request: Request) -> Desk:
 
 
 def get_actor_id(x_actor_id: Annotated[Id, Header()]) -> int:
-    """Who acts.  **This is no authentication**: return the user of a checked token here."""
+    """Who acts.  **This is no authentication**: return the user of a checked token here.
+
+    Every path but ``/health`` depends on it.
+    """
     return x_actor_id
 
 
@@ -75,7 +78,7 @@ async def writing_session(
     with domain_errors():
         async with desk.sessions(info={ACTOR: actor}) as session:
             yield session
-            await session.flush()  # what fails here is surely not committed
+            await session.run_sync(flush_whole)  # what fails here is surely not committed
             try:
                 await session.commit()
             except Exception as error:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import ClassVar
 
-from sqlalchemy import Insert, Select, func, insert, literal, select
+from sqlalchemy import Insert, Select, func, insert, literal, or_, select
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import selectinload
@@ -47,11 +47,15 @@ def matching_tickets(search: TicketSearch) -> Select[Ticket]:
     return select(Ticket).where(*conditions(search)).options(selectinload(Ticket.tags))
 
 
-def comments_after(ticket_id: int, after: int, limit: int) -> Select[Comment]:
-    """The next comments of a ticket in the order of their ids."""
+def comments_after(ticket_id: int, after: int, limit: int, reader_id: int) -> Select[Comment]:
+    """The next comments that the reader may see, in the order of their ids.
+
+    Internal ones are for active staff.
+    """
+    allowed = or_(~Comment.is_internal, working(reader_id).exists())
     return (
         select(Comment)
-        .where(Comment.ticket_id == ticket_id, Comment.id > after)
+        .where(Comment.ticket_id == ticket_id, Comment.id > after, allowed)
         .order_by(Comment.id)
         .limit(limit)
     )
@@ -141,8 +145,11 @@ async def assign_ticket(
     session: AsyncSession, ticket_id: int, assignee_id: int | None, actor_id: int
 ) -> None:
     """Give it to an active member of staff, or to nobody.  Raises ``DoneError`` and others."""
-    if assignee_id is not None and (await session.scalar(working(assignee_id))) is None:
-        raise MissingReferenceError(("assignee_id",))
+    if assignee_id is not None:
+        # Who is given work cannot leave before we commit; people are locked before tickets.
+        staying = working(assignee_id).with_for_update(read=True)
+        if (await session.scalar(staying)) is None:
+            raise MissingReferenceError(("assignee_id",))
     ticket = await locked_ticket(session, ticket_id)
     if ticket.status in DONE:
         raise DoneError()
@@ -197,11 +204,11 @@ async def require_ticket(session: AsyncSession, ticket_id: int) -> None:
 
 
 async def read_comments(
-    session: AsyncSession, ticket_id: int, after: int, limit: int
+    session: AsyncSession, ticket_id: int, after: int, limit: int, reader_id: int
 ) -> Sequence[Comment]:
-    """Comments of a live ticket.  Raises ``NotFoundError``."""
+    """What the reader may see of a live ticket's comments.  Raises ``NotFoundError``."""
     await require_ticket(session, ticket_id)
-    return (await session.scalars(comments_after(ticket_id, after, limit))).all()
+    return (await session.scalars(comments_after(ticket_id, after, limit, reader_id))).all()
 
 
 async def delete_ticket(session: AsyncSession, ticket_id: int) -> None:

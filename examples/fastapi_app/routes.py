@@ -8,13 +8,13 @@ from __future__ import annotations
 from datetime import date
 from typing import Annotated
 
-from fastapi import APIRouter, Body, Header, Path, Query, Response
+from fastapi import APIRouter, Body, Depends, Header, Path, Query, Response
 from sqlalchemy import select
 
 from ..analytics import EVER, AnalyticsError, Period, async_get_ticket_statistics
 from ..locking import etag, expected_version
 from . import desk
-from .dependencies import ActorId, Reading, TheDesk, Writing
+from .dependencies import ActorId, Reading, TheDesk, Writing, get_actor_id
 from .errors import ANSWERS
 from .schemas import (
     IMPORT_LIMIT,
@@ -33,7 +33,9 @@ from .schemas import (
     TicketQuery,
 )
 
-router = APIRouter(responses=ANSWERS)
+# Reading asks who acts, too: no path of this router can be added without it.
+router = APIRouter(responses=ANSWERS, dependencies=[Depends(get_actor_id)])
+public_router = APIRouter(responses=ANSWERS)
 TicketId = Annotated[Id, Path()]
 # A weak tag, or several, are refused: a change is based on one version.
 IfMatch = Annotated[str, Header(pattern=r'^"[0-9]{1,9}"$')]
@@ -130,11 +132,12 @@ async def comment(
 async def list_comments(
     ticket_id: TicketId,
     session: Reading,
+    actor_id: ActorId,
     after: Annotated[int, Query(ge=0, le=2**63 - 1)] = 0,
     limit: Annotated[int, Query(ge=1, le=100)] = 50,
 ) -> list[CommentOut]:
-    """Notes with an id above *after*, oldest first."""
-    found = await desk.read_comments(session, ticket_id, after, limit)
+    """Notes with an id above *after*, oldest first; internal ones for staff alone."""
+    found = await desk.read_comments(session, ticket_id, after, limit, actor_id)
     return [CommentOut.model_validate(each) for each in found]
 
 
@@ -183,7 +186,7 @@ async def statistics(
     return Statistics.model_validate(await async_get_ticket_statistics(session, period))
 
 
-@router.get("/health")
+@public_router.get("/health")
 async def health(session: Reading) -> dict[str, str]:
     """Whether this process reaches its database."""
     await session.execute(select(1))

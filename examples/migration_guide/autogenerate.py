@@ -3,8 +3,8 @@
 Problem: a value is added to an enumeration in Python, ``alembic check`` says that all is well, and
 the first INSERT fails; a constraint is added NOT VALID and never looked at again.  Pattern: an
 Alembic plugin compares both.  The two work together: a changed enumeration becomes a CHECK that is
-NOT VALID, which blocks nobody, and the next autogenerate asks for its VALIDATE, in a revision and
-so in a transaction of its own.  Needs Alembic 1.18; native enum types are left alone.
+NOT VALID, which blocks nobody, and the next autogenerate asks for its VALIDATE, before all else of
+that revision and outside its transaction.  Needs Alembic 1.18; native enum types are left alone.
 """
 
 from __future__ import annotations
@@ -49,6 +49,9 @@ def register() -> None:
     plugin.add_autogenerate_comparator(
         compare_sequence_default, "column", "server_default", priority=DispatchPriority.FIRST
     )
+    plugin.add_autogenerate_comparator(
+        validate_first, "autogenerate", priority=DispatchPriority.LAST
+    )
 
 
 def compare_constraints(  # noqa: PLR0917 - Alembic's signature
@@ -70,6 +73,27 @@ def compare_constraints(  # noqa: PLR0917 - Alembic's signature
             name = rendered_name(item)
             if name in found and not found[name].validated:
                 modify_table_ops.ops.append(ValidateConstraintOp(metadata_table, name))
+    return PriorityDispatchResult.CONTINUE
+
+
+def validate_first(
+    autogen_context: AutogenContext, upgrade_ops: ops.UpgradeOps
+) -> PriorityDispatchResult:
+    """Put each VALIDATE before all else: no lock of another change is held while it reads.
+
+    It can be repeated; what follows is one transaction.  A constraint that this revision replaces
+    has its VALIDATE in the next one.
+    """
+    del autogen_context
+    tables = [op for op in upgrade_ops.ops if isinstance(op, ops.ModifyTableOps)]
+    first: list[ops.MigrateOperation] = []
+    for table in tables:
+        replaced = {op.constraint_name for op in table.ops if isinstance(op, ops.DropConstraintOp)}
+        asked = [op for op in table.ops if isinstance(op, ValidateConstraintOp)]
+        first += [op for op in asked if op.name not in replaced]
+        table.ops = [op for op in table.ops if op not in asked]
+    emptied = [table for table in tables if not table.ops]
+    upgrade_ops.ops = first + [op for op in upgrade_ops.ops if op not in emptied]
     return PriorityDispatchResult.CONTINUE
 
 
@@ -186,6 +210,11 @@ class ValidateConstraintOp(ops.MigrateOperation):
 
 @renderers.dispatch_for(ValidateConstraintOp)
 def render_validate(autogen_context: AutogenContext, op: ValidateConstraintOp) -> str:
-    """One ``op.execute`` in the revision."""
+    """A block of its own, as one text: Alembic indents line by line."""
     del autogen_context
-    return f"op.execute({op.statement()!r})"
+    return (
+        "with op.get_context().autocommit_block():\n"
+        "    op.execute('SET statement_timeout = 0')\n"
+        f"    op.execute({op.statement()!r})\n"
+        "    op.execute('RESET statement_timeout')"
+    )

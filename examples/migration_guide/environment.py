@@ -15,11 +15,13 @@ import random
 import re
 import time
 import warnings
-from collections.abc import Callable, Mapping
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 from alembic import context
+from alembic.runtime.migration import MigrationContext, RevisionStep
 from alembic.util import CommandError
 from sqlalchemy import URL, Connection, Engine, MetaData, text
 from sqlalchemy.exc import DBAPIError
@@ -40,6 +42,9 @@ from .deployment_lock import deployment_lock
 log = logging.getLogger("alembic.runtime.migration")
 # lock_not_available, deadlock_detected: somebody was in the way, and may not be a second time.
 IN_THE_WAY = ("55P03", "40P01")
+
+Plan: TypeAlias = Callable[[tuple[str, ...], MigrationContext], Iterable[RevisionStep]]
+"""From the heads of the database to the revisions to run: Alembic's ``fn``."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,7 +123,8 @@ def connect(engine: Engine) -> Connection:
 
 def unreachable(url: URL, error: Exception) -> CommandError:
     """That nobody answers at *url*, which is shown without its password."""
-    shown = url.difference_update_query(["options"]).render_as_string(hide_password=True)
+    # Nor its query: libpq takes a password there too, and SQLAlchemy would show that one.
+    shown = url.set(query={}).render_as_string(hide_password=True)
     reason = " ".join(str(getattr(error, "orig", error)).split())
     return CommandError(
         f"received the database URL {shown}, and it failed: {reason}; "
@@ -156,9 +162,11 @@ def migrate(metadata: MetaData, settings: MigrationSettings, connection: Connect
             context.run_migrations()
         return
     with deployment_lock(connection, settings.deployment_wait):
+        configure(metadata, connection)
+        plan = resumable(context.get_context().opts["fn"])
         for attempt in range(1, settings.lock_attempts + 1):
             # Anew each time: the heads are read now, after whoever held the lock before us.
-            configure(metadata, connection)
+            configure(metadata, connection, fn=plan)
             try:
                 with context.begin_transaction():
                     context.run_migrations()
@@ -180,6 +188,27 @@ def migrate(metadata: MetaData, settings: MigrationSettings, connection: Connect
             time.sleep(random.uniform(0.1, 0.2) * attempt)  # noqa: S311 - no secret
 
 
+def resumable(plan: Plan) -> Plan:
+    """*plan*, made once: a later attempt runs what an earlier one has left.
+
+    Made anew, ``downgrade -2`` would count from the heads of then, and go too far.
+    """
+    planned_at: tuple[str, ...] | None = None
+    left: deque[RevisionStep] = deque()
+
+    def steps(heads: tuple[str, ...], running: MigrationContext) -> Iterator[RevisionStep]:
+        nonlocal planned_at, left
+        # As long as nothing is committed, the heads are the same, and so is the plan.
+        if planned_at in {None, heads}:
+            planned_at, left = heads, deque(plan(heads, running))
+        while left:
+            yield left[0]
+            # Alembic asks for the next one when this one is committed.
+            left.popleft()
+
+    return steps
+
+
 def sqlstate_of(error: DBAPIError) -> str | None:
     """PostgreSQL's code of *error*; psycopg2 calls it ``pgcode``."""
     return getattr(error.orig, "sqlstate", None) or getattr(error.orig, "pgcode", None)
@@ -194,7 +223,7 @@ def changes_schema() -> bool:
     return True
 
 
-def configure(metadata: MetaData, connection: Connection) -> None:
+def configure(metadata: MetaData, connection: Connection, **more: Any) -> None:
     """Compare all that Alembic can compare, and give each revision its own transaction."""
     register()
     include_object = partition_filter(connection)
@@ -208,6 +237,7 @@ def configure(metadata: MetaData, connection: Connection) -> None:
         compare_server_default=True,
         autogenerate_plugins=PLUGINS,
         include_object=include_object,
+        **more,
     )
 
 

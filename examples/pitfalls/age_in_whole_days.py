@@ -13,7 +13,7 @@ from ..models import Ticket
 from ..testing_patterns.factories import make_ticket
 from ._symptom import Returns
 
-FAMILY = "queries"
+FAMILY = "types"
 SYMPTOM = Returns(
     wrong=0, right=1, meaning="how many tickets are older than 7 days, where one is 7.5 days old"
 )

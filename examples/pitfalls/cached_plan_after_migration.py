@@ -2,7 +2,8 @@
 
 SQLAlchemy's dialect for asyncpg keeps what it has prepared. After a live ALTER COLUMN … TYPE the
 next use of it fails. Repeat the transaction, or prepare nothing where such migrations are frequent.
-psycopg fails so in AUTOCOMMIT alone. See `references/connection-pooling.md`.
+psycopg prepares what it has sent five times, and fails so, too: once a connection where it commits,
+at every use in AUTOCOMMIT. See `references/connection-pooling.md`.
 """
 
 from sqlalchemy import make_url, text

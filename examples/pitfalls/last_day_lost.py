@@ -13,7 +13,7 @@ from ..models import Ticket
 from ..testing_patterns.factories import make_ticket
 from ._symptom import Returns
 
-FAMILY = "queries"
+FAMILY = "types"
 FIRST, LAST = datetime(2026, 3, 1, tzinfo=UTC), datetime(2026, 3, 31, tzinfo=UTC)
 SYMPTOM = Returns(
     wrong=0, right=1, meaning="how many tickets are found that were made at noon of the last day"

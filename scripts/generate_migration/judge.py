@@ -18,6 +18,7 @@ from .fill import ROWS
 from .options import called
 from .places import advice, place_of
 from .project import Project, after, all_of, before, find, inside, names_in, require_one_head
+from .redirect import Redirection
 from .refusal import reason
 from .run import Generated, Request, Runner
 from .scratch import Scratch, own_url, scratch_server
@@ -164,7 +165,9 @@ def run(options: argparse.Namespace, start: Path) -> Outcome:
     squawk = None if options.no_squawk else find_squawk()
     project = find(options.config, start, options.name, options.x)
     developers = own_url(options.database_url, "--database-url") if options.database_url else None
-    with inside(project):
+    redirection = Redirection()
+    # Reading the revisions imports them, and what they import.
+    with inside(project), redirection.on():
         scripts = project.scripts()
         require_one_head(project, scripts, options.head)
         files = [Path(each.path) for each in all_of(scripts)]
@@ -172,7 +175,7 @@ def run(options: argparse.Namespace, start: Path) -> Outcome:
             require_committed(project, files)
         chosen, notes = to_check(project, options.since) if options.check else ([], [])
         with scratch_server(options.scratch_url) as scratch, scratch.empty() as url:
-            work = Work(Runner(project), scratch, options, squawk)
+            work = Work(Runner(project, redirection), scratch, options, squawk)
             if options.check:
                 made = check(work, url, chosen, notes)
             else:

@@ -20,6 +20,7 @@ from alembic.util import CommandError, coerce_resource_to_filename
 
 from .core import NOT_READY, Refused
 from .places import place_of
+from .redirect import Unasked
 from .refusal import reason
 
 INI, TOML = "alembic.ini", "pyproject.toml"
@@ -87,6 +88,15 @@ class Project:
         try:
             found = ScriptDirectory.from_config(self.config())
             found.get_heads()
+        except Unasked as error:
+            raise Refused(
+                f"received {self.file}, whose revisions import what connects to a database"
+                f"{place_of(error)}\n"
+                "expected: revisions that Alembic can list without one\n"
+                "try: connect in a function, not while the module is imported; or copy into the "
+                "revision what it imports",
+                NOT_READY,
+            ) from None
         except Exception as error:  # the files are imported: whatever they raise
             raise Refused(
                 f"received {self.file}, whose revisions cannot be read: {reason(error)}"

@@ -14,9 +14,9 @@ from typing import Any
 from sqlalchemy import URL, Engine, event, make_url
 from sqlalchemy.engine import Dialect
 from sqlalchemy.exc import ArgumentError, DisconnectionError
-from sqlalchemy.pool import Pool
+from sqlalchemy.pool import ConnectionPoolEntry, Pool
 
-from .scratch import installed
+from .scratch import OWN, installed
 
 OURS = "soe_target"
 # How a session behaves, as opposed to where it is and who it is.
@@ -34,23 +34,30 @@ PLACES = {"PGHOST": "host", "PGPORT": "port", "PGUSER": "username", "PGPASSWORD"
 PLACES |= {"PGDATABASE": "database"}
 
 
+class Unasked(Exception):
+    """A connection is wanted while no migration runs: no database of ours is meant for it."""
+
+
 class Redirection:
-    """Where the connections of this process go; nowhere of ours until ``to`` says so."""
+    """Where the connections of this process go; nowhere until ``to`` says so."""
 
     def __init__(self) -> None:
         self.target: URL | None = None
+        self._is_on = False
 
     @contextmanager
-    def to(self, url: URL) -> Iterator[None]:
-        """Within: every connection to PostgreSQL that SQLAlchemy makes goes to *url*.
+    def on(self) -> Iterator[None]:
+        """Within: SQLAlchemy reaches a PostgreSQL for us, and by way of ``to``; else ``Unasked``.
 
-        Settings of the session stay (``options``, ``server_settings``); address, role, password,
-        TLS and ``creator`` do not.  A connection that a pool kept from another target is replaced.
+        It is to be on before any code of the user's is imported: an engine that was made earlier
+        could have a ``creator``, of which SQLAlchemy tells nobody.
         """
+        if self._is_on:
+            yield
+            return
         with ExitStack() as stack:
-            self.target = url
-            stack.callback(setattr, self, "target", None)
-            stack.enter_context(steered(url))
+            self._is_on = True
+            stack.callback(setattr, self, "_is_on", False)
             stack.enter_context(self._creators())
             for target, name, function in (
                 (Engine, "do_connect", self._connect),
@@ -60,12 +67,28 @@ class Redirection:
                 stack.callback(event.remove, target, name, function)
             yield
 
+    @contextmanager
+    def to(self, url: URL) -> Iterator[None]:
+        """Within: every connection to PostgreSQL that SQLAlchemy makes goes to *url*.
+
+        Settings of the session stay (``options``, ``server_settings``); address, role, password,
+        TLS and ``creator`` do not.  A connection that a pool kept from another target is replaced.
+        """
+        with self.on(), steered(url):
+            self.target = url
+            try:
+                yield
+            finally:
+                self.target = None
+
     def _connect(
         self, dialect: Dialect, record: Any, _arguments: Any, keywords: Mapping[str, Any]
     ) -> Any:
-        """The connection to return in place of what the engine would make."""
-        if self.target is None or dialect.name != "postgresql":
+        """The connection to return in place of what the engine would make; None lets it be made."""
+        if not foreign(dialect):
             return None
+        if self.target is None:
+            raise Unasked("a connection is wanted while no migration runs")
         if record is not None:
             record.info[OURS] = self.target
         place = at(self.target, dialect.driver)
@@ -73,35 +96,43 @@ class Redirection:
         kept = {name: keywords[name] for name in KEPT.get(dialect.driver, set()) & set(keywords)}
         return dialect.connect(*arguments, **{**places, **kept})
 
-    def _checkout(self, _connection: Any, record: Any, _proxy: Any) -> None:
-        """Refuse what a pool has kept; the pool then makes a new one."""
-        if record.info.get(OURS, self.target) != self.target:
-            raise DisconnectionError("this connection leads to another scratch database")
+    def _checkout(self, _connection: Any, record: Any, proxy: Any) -> None:
+        """Refuse what a pool has kept, or has from elsewhere; the pool then makes a new one."""
+        is_ours = self.target is not None and record.info.get(OURS) == self.target
+        if foreign(proxy._pool._dialect) and not is_ours:
+            raise DisconnectionError("this connection leads to another database")
 
     @contextmanager
     def _creators(self) -> Iterator[None]:
-        """Within: a new pool makes no connection by a ``creator`` of the user's.
+        """Within: a new pool makes no connection by a ``creator`` of the user's, then or later.
 
         SQLAlchemy asks no event before it calls one.
         """
         plain = Pool.__init__
 
         def init(pool: Pool, creator: Callable[..., Any], *arguments: Any, **keywords: Any) -> None:
-            dialect: Any = keywords.get("dialect")
-            own = getattr(creator, "__module__", "") == "sqlalchemy.engine.create"
+            plain(pool, creator, *arguments, **keywords)
+            if getattr(creator, "__module__", "") == "sqlalchemy.engine.create":
+                return  # an engine's own, which asks
+            made = pool._invoke_creator
 
-            def create(record: Any) -> Any:
-                return self._connect(dialect, record, (), {}) or creator()
+            def create(rec: ConnectionPoolEntry) -> Any:
+                # Of a pool that is given to an engine, the dialect is known only later.
+                dialect: Any = pool._dialect
+                return self._connect(dialect, rec, (), {}) if foreign(dialect) else made(rec)
 
-            foreign = dialect is not None and dialect.name == "postgresql" and not own
-            chosen: Any = create if foreign else creator
-            plain(pool, chosen, *arguments, **keywords)
+            pool._invoke_creator = create
 
         setattr(Pool, "__init__", init)  # noqa: B010 - mypy knows no other way
         try:
             yield
         finally:
             setattr(Pool, "__init__", plain)  # noqa: B010
+
+
+def foreign(dialect: Any) -> bool:
+    """Whether it is PostgreSQL's, and not that of an engine of ours; a lone pool has none."""
+    return getattr(dialect, "name", "") == "postgresql" and dialect not in OWN
 
 
 def at(url: URL, driver: str) -> URL:

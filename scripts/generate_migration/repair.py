@@ -61,7 +61,7 @@ def compared(models: Models, upgrade: ops.UpgradeOps) -> tuple[Flat, list[Findin
     """All differences, Alembic's and our own, in an order in which each can be applied."""
     catalogue = models.catalogue
     flat, findings = tables.without_existing(catalogue, list(flattened(upgrade)))
-    flat += column_types.compare(models, flat)
+    flat = [*map(checks.validation, flat), *column_types.compare(models, flat)]
     own, more = defaults.compare(models, flat)
     flat, findings = flat + own, findings + more
     flat = [op for op in flat if not isinstance(op, ops.AlterColumnOp) or op.has_changes()]

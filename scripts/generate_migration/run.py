@@ -9,15 +9,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from alembic import command
 from alembic.autogenerate import RevisionContext
+from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.operations import ops
 from alembic.runtime.environment import EnvironmentContext
 from alembic.script import Script, ScriptDirectory
-from sqlalchemy import URL
+from sqlalchemy import URL, text
 
-from .core import Finding, Statement
+from .core import NOT_READY, Finding, Refused, Statement
 from .layout import lay_out
 from .project import Project, names_in
 from .redirect import Redirection
@@ -70,19 +70,18 @@ class Runner:
     def scripts(self) -> ScriptDirectory:
         """The revisions, read once: a project may have hundreds."""
         if self._scripts is None:
-            self._scripts = self.project.scripts()
+            with self.redirection.on():
+                self._scripts = self.project.scripts()
         return self._scripts
 
     def upgrade(self, url: URL, revision: str) -> Sequence[Statement]:
         """Upgrade the database at *url* to *revision*: the statements of the revisions."""
-        config = self.project.config("upgrade", revision)
-        return self._migrate(url, lambda: command.upgrade(config, revision), upgrade=True)
+        return self._migrate(url, revision, upgrade=True)
 
     def downgrade(self, url: URL, revision: str) -> Sequence[Statement]:
         """Downgrade the database at *url* by the one *revision*: the statements of it."""
         target = below(self.scripts().get_revision(revision))
-        config = self.project.config("downgrade", target)
-        return self._migrate(url, lambda: command.downgrade(config, target), upgrade=False)
+        return self._migrate(url, target, upgrade=False)
 
     def differences(self, url: URL) -> Sequence[str]:
         """What autogenerate, with our comparisons, would still write: one operation a line."""
@@ -121,22 +120,45 @@ class Runner:
             Generated(script.revision, Path(script.path), tuple(findings)) for script in scripts
         ]
 
-    def _migrate(
-        self, url: URL, work: Callable[[], object], *, upgrade: bool
-    ) -> Sequence[Statement]:
+    def _migrate(self, url: URL, target: str, *, upgrade: bool) -> Sequence[Statement]:
+        """``alembic upgrade`` or ``downgrade`` to *target*, watched."""
+        config = self.project.config("upgrade" if upgrade else "downgrade", target)
+        scripts = ScriptDirectory.from_config(config)
+        find = scripts._upgrade_revs if upgrade else scripts._downgrade_revs
         watch = Watch(names_in(self.scripts()), upgrade=upgrade)
         try:
-            with self.redirection.to(url), watch.on(), quiet():
-                work()
+            with watch.on():
+                self._run_env(
+                    url, config, scripts, lambda now, _: find(target, now), destination_rev=target
+                )
         except BaseException:
             self._keep(watch.statements, upgrade)
             self._broken.update((each.revision, upgrade) for each in watch.statements[-1:])
             raise
         self._keep(watch.statements, upgrade)
         if watch.version_table is not None:
-            self.version_table, self.version_table_schema = watch.version_table
             self.one_transaction = watch.one_transaction
         return watch.statements
+
+    def _run_env(
+        self,
+        url: URL,
+        config: Config,
+        scripts: ScriptDirectory,
+        steps: Callable[[Any, MigrationContext], list[Any]],
+        **options: Any,
+    ) -> None:
+        """Run ``env.py``, and the *steps* that it asks for, on the database at *url* alone."""
+
+        def checked(now: Any, context: MigrationContext) -> list[Any]:
+            require_ours(self.project, context, url)
+            self.version_table = context.version_table
+            self.version_table_schema = context.version_table_schema
+            return steps(now, context)
+
+        environment = EnvironmentContext(config, scripts, fn=checked, as_sql=False, **options)
+        with self.redirection.to(url), environment, quiet():
+            scripts.run_env()
 
     def _keep(self, statements: Sequence[Statement], upgrade: bool) -> None:
         """Remember what was seen for the first time; of one that failed half-way, then the rest."""
@@ -184,22 +206,37 @@ class Runner:
         )
 
         def compare(revision: Any, context: MigrationContext) -> list[Any]:
-            self.version_table = context.version_table
-            self.version_table_schema = context.version_table_schema
             made.run_autogenerate(revision, context)
             return []
 
-        environment = EnvironmentContext(
+        self._run_env(
+            url,
             config,
             scripts,
-            fn=compare,
-            as_sql=False,
+            compare,
             template_args=made.template_args,
             revision_context=made,
         )
-        with self.redirection.to(url), environment, quiet():
-            scripts.run_env()
         return made
+
+
+def require_ours(project: Project, context: MigrationContext, url: URL) -> None:
+    """Refuse what ``env.py`` connects to, before anything runs there, if it is not at *url*."""
+    connection = context.connection
+    assert connection is not None  # Alembic has read the version there
+    found = connection.engine.url
+    if connection.dialect.name == "postgresql":
+        name = connection.scalar(text("SELECT pg_catalog.current_database()"))
+        if name == url.database:
+            return
+        found = found.set(database=name)
+    shown = found.set(query={}).render_as_string(hide_password=True)
+    raise Refused(
+        f"received {project.file}, whose env.py connects to {shown}, which is no scratch database\n"
+        "expected: PostgreSQL, by a connection that SQLAlchemy makes when it is asked for\n"
+        "try: create_engine() or engine_from_config() in env.py",
+        NOT_READY,
+    )
 
 
 def completed(

@@ -16,8 +16,10 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TypeVar
+from weakref import WeakSet
 
 from sqlalchemy import URL, Connection, NullPool, create_engine, make_url, text
+from sqlalchemy.engine import Dialect
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 
 from .core import Refused
@@ -108,12 +110,12 @@ def asked(url: URL) -> Scratch:
         "SELECT current_setting('server_version_num')::int / 10000, "
         "(SELECT rolcreatedb OR rolsuper FROM pg_roles WHERE rolname = current_user)"
     )
+    shown = url.set(query={}).render_as_string(hide_password=True)
     try:
         version, may_create = with_connection(
             url, lambda connection: tuple(connection.execute(answer).one())
         )
     except (SQLAlchemyError, OSError) as error:
-        shown = url.render_as_string(hide_password=True)
         raise Refused(
             f"received the scratch server {shown}, and it failed: {reason(error, url)}\n"
             "expected: a PostgreSQL that answers there\n"
@@ -121,8 +123,7 @@ def asked(url: URL) -> Scratch:
         ) from None
     if not may_create:
         raise Refused(
-            f"received the scratch server {url.render_as_string(hide_password=True)}, whose role "
-            "may not create databases\n"
+            f"received the scratch server {shown}, whose role may not create databases\n"
             "expected: a role with CREATEDB\n"
             f"try: ALTER ROLE {url.username} CREATEDB; or without --scratch-url, for a throw-away "
             "server"
@@ -223,6 +224,9 @@ def reason(error: BaseException, url: URL) -> str:
 
 # --- Connections ----------------------------------------------------------------------------------
 
+# Those of our own engines, whose connections redirect.py lets pass.
+OWN: WeakSet[Dialect] = WeakSet()
+
 
 def in_autocommit(url: URL, work: Callable[[Connection], T]) -> T:
     """*work* on a connection to *url* that is in no transaction."""
@@ -238,6 +242,7 @@ def with_connection(url: URL, work: Callable[[Connection], T]) -> T:
     """
     if url.get_driver_name() != "asyncpg":
         engine = create_engine(url, poolclass=NullPool)
+        OWN.add(engine.dialect)
         with engine.connect() as connection:
             return work(connection)
 
@@ -245,6 +250,7 @@ def with_connection(url: URL, work: Callable[[Connection], T]) -> T:
         from sqlalchemy.ext.asyncio import create_async_engine
 
         engine = create_async_engine(url, poolclass=NullPool)
+        OWN.add(engine.dialect)
         async with engine.connect() as connection:
             return await connection.run_sync(work)
 

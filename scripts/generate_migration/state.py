@@ -114,7 +114,7 @@ def require_at_head(
     version_table: tuple[str, str | None],
 ) -> None:
     """Refuse where the developer's database at *url* is not at the *heads*."""
-    shown = url.render_as_string(hide_password=True)
+    shown = url.set(query={}).render_as_string(hide_password=True)
     try:
         found = heads_in(url, *version_table)
     except (SQLAlchemyError, OSError) as error:

@@ -173,12 +173,12 @@ def answer(options: argparse.Namespace) -> int:
         if "DATABASE_URL" not in given and any(name in given for name in LOCATING):
             os.environ.pop("DATABASE_URL", None)  # the file says where, and names no URL
         os.environ.update(given)
-    heads = known = frozenset[str]()
+    heads, known, target = frozenset[str](), frozenset[str](), "head"
     if options.alembic is not None:
         from .migrations import revisions_of
 
         try:
-            heads, known = revisions_of(options.alembic)
+            heads, known, target = revisions_of(options.alembic)
         except Failed as error:
             tried = "".join(f"\ntry: {command}" for command in error.failure.commands)
             return refuse(f"{error.failure.seen}{tried}")
@@ -190,6 +190,7 @@ def answer(options: argparse.Namespace) -> int:
         alembic=options.alembic,
         heads=heads,
         known=known,
+        target=target,
         alembic_table=options.alembic_version_table,
         pings=options.pings,
         production=options.profile == "production",

@@ -107,10 +107,12 @@ def by_driver(settings: Settings, timeout: float, wanted: Wanted) -> list[Check]
 
 
 def of_driver_alone(error: Exception, settings: Settings, login: Login | None) -> Failure:
-    """It got in by hand, and not by the driver."""
+    """It got in by hand, or was left to the driver, which does not get in."""
     driver, inner = settings.driver, original(error)
     state = getattr(inner, "sqlstate", None) or getattr(inner, "pgcode", None)
     seen = f"a login by hand works, and {driver} fails"
+    if login is None:
+        seen = f"the login is left to {driver}, which fails"
     if isinstance(state, str) and len(state) == 5:
         met = refusal(ServerError(state, str(inner)), settings, encrypted=False)
         return replace(met, seen=f"{seen}: {met.seen}", said=said(error))
@@ -140,6 +142,8 @@ def of_driver_alone(error: Exception, settings: Settings, login: Login | None) -
             "target_session_attrs asks for another kind of server: this is a standby or "
             "read-only, or it is not",
         )
+    if login is None and (settings.require_auth or settings.channel_binding):
+        causes.insert(0, "require_auth or channel_binding does not take the server's way to log in")
     if "service" in settings.sources.get("host", "") + settings.sources.get("user", ""):
         causes.insert(0, f"{driver} may not read the service file: write its parts into the URL")
     return Failure("driver", UNREACHABLE, seen, tuple(causes), tuple(commands), said=said(error))

@@ -47,6 +47,7 @@ class Wanted:
     alembic: str | None = None
     heads: frozenset[str] = frozenset()
     known: frozenset[str] = frozenset()
+    target: str = "head"  # heads, where there are several
     alembic_table: str = "alembic_version"
     pings: int = 20
     production: bool = False
@@ -116,6 +117,7 @@ SELECT current_setting('server_version_num')::int AS number,
        pg_is_in_recovery() AS standby,
        extract(epoch FROM now() - pg_last_xact_replay_timestamp())::float8 AS behind,
        pg_last_wal_receive_lsn() = pg_last_wal_replay_lsn() AS replayed,
+       EXISTS (SELECT FROM pg_stat_wal_receiver) AS receives,
        current_setting('server_encoding') AS encoding,
        current_setting('TimeZone') AS zone,
        current_setting('default_transaction_read_only') AS read_only,
@@ -151,15 +153,21 @@ def of_replication(_: Connection, server: Mapping[str, Any], __: Wanted) -> Iter
         seen = "primary" + (", default_transaction_read_only = on" if level != "ok" else "")
         yield Check("role of server", level, seen, "" if level == "ok" else "SET it off to write")
         return
-    # All is replayed: the age of the last transaction is nobody's lag.
-    behind = 0.0 if server["replayed"] else server["behind"]
-    lag = "unknown" if behind is None else f"{behind:.1f} s behind"
+    receives = server["receives"]
+    # All is replayed: the age of the last transaction is nobody's lag, while more can arrive.
+    behind = 0.0 if server["replayed"] and receives else server["behind"]
+    lag = "lag unknown" if behind is None else f"{behind:.1f} s behind"
+    fix = "target_session_attrs=read-write, where you mean the primary"
     late = behind is not None and behind > LAG.total_seconds()
+    if not receives:  # it lost its primary, or is fed from an archive
+        lag = lag if behind is None else f"last replay {behind:.1f} s ago"
+        lag += ", no WAL receiver"
+        fix += "; its log tells why nothing streams" * late
     yield Check(
         "role of server",
         "warning" if late else "note",
         f"standby, {lag}; it refuses to write",
-        "target_session_attrs=read-write, where you mean the primary",
+        fix,
     )
 
 

@@ -7,8 +7,11 @@ from pathlib import Path
 from .core import USAGE, failed
 
 
-def revisions_of(config: str) -> tuple[frozenset[str], frozenset[str]]:
-    """The revisions that no other follows, and all there are.  Raises ``Failed``."""
+def revisions_of(config: str) -> tuple[frozenset[str], frozenset[str], str]:
+    """What a database at the heads has, all revisions, and what to upgrade it to.
+
+    Of a head that another revision depends on Alembic keeps no row.  Raises ``Failed``.
+    """
     try:
         from alembic.config import Config
         from alembic.script import ScriptDirectory
@@ -24,8 +27,14 @@ def revisions_of(config: str) -> tuple[frozenset[str], frozenset[str]]:
         raise failed("URL", USAGE, f"--alembic {config}: there is no such file")
     try:
         scripts = ScriptDirectory.from_config(Config(str(path)))
-        known = frozenset(script.revision for script in scripts.walk_revisions())
-        return frozenset(scripts.get_heads()), known
+        known, needed = set[str](), set[str]()
+        for script in scripts.walk_revisions():
+            known.add(script.revision)
+            others = scripts.get_revisions(script.dependencies or ())
+            needed |= {other.revision for other in others if other is not None}
+        heads = scripts.get_heads()
+        target = "heads" if len(heads) > 1 else "head"
+        return frozenset(heads) - needed, frozenset(known), target
     except Exception as error:  # the versions are imported: whatever they raise
         raise failed(
             "URL",

@@ -27,6 +27,8 @@ MOST_ROUNDS = 10_000_000  # of a password's hash; a server that asks for more wa
 OK, CLEARTEXT, MD5, SASL, SASL_CONTINUE, SASL_FINAL = 0, 3, 5, 10, 11, 12
 METHODS = {2: "Kerberos V5", 6: "SCM credentials", 7: "GSSAPI", 9: "SSPI"}
 SCRAM = "SCRAM-SHA-256"
+# What is answered here, as libpq's require_auth calls it.
+ANSWERED = {OK: "none", CLEARTEXT: "password", MD5: "md5", SASL: SCRAM.lower()}
 PROHIBITED = (
     stringprep.in_table_a1,
     stringprep.in_table_c12,
@@ -169,8 +171,13 @@ def log_in(
     user: str,
     password: str | None,
     parameters: dict[str, str],
+    *,
+    require_auth: str = "",
+    channel_binding: str = "",
 ) -> Wire:
     """Log in over *raw*: ready for a query.  *parameters* are those of the StartupMessage.
+
+    *require_auth* and *channel_binding* are libpq's: what they forbid gets no answer.
 
     Raises ``ServerError``, ``NoPassword``, ``Unsupported``, ``ImpostorError``, ``ProtocolError``,
     ``OSError``.
@@ -189,22 +196,34 @@ def log_in(
         if kind != b"R" or len(payload) < 4:
             raise ProtocolError(f"the message {kind!r} while logging in")
         (request,) = struct.unpack("!I", payload[:4])
+        if request not in ANSWERED:
+            raise Unsupported(METHODS.get(request, f"method {request}"))
+        method = wire.method if request == OK else ANSWERED[request]
+        if channel_binding == "require":
+            raise Unsupported("channel_binding=require")
+        if not permitted(method, require_auth):
+            raise Unsupported(f"require_auth={require_auth}, and the server asks for {method}")
         if request == OK:
             continue
-        if request not in {CLEARTEXT, MD5, SASL}:
-            raise Unsupported(METHODS.get(request, f"method {request}"))
         if password is None:
             raise NoPassword
+        wire.method = method
         answer(wire, request, payload[4:], user, password)
+
+
+def permitted(method: str, require_auth: str) -> bool:
+    """Whether libpq's ``require_auth`` permits *method*: it lists what it takes, or !others."""
+    names = require_auth.split(",")
+    if require_auth.startswith("!"):
+        return f"!{method}" not in names
+    return not require_auth or method in names
 
 
 def answer(wire: Wire, request: int, payload: bytes, user: str, password: str) -> None:
     """Prove that the password is known."""
     if request == CLEARTEXT:
-        wire.method = "password"
         wire.send(b"p", encoded(password) + b"\0")
     elif request == MD5:
-        wire.method = "md5"
         inner = hashlib.md5(encoded(password + user), usedforsecurity=False).hexdigest()
         outer = hashlib.md5(inner.encode() + payload[:4], usedforsecurity=False).hexdigest()
         wire.send(b"p", f"md5{outer}".encode() + b"\0")
@@ -212,7 +231,6 @@ def answer(wire: Wire, request: int, payload: bytes, user: str, password: str) -
         mechanisms = [name for name in texts(payload) if name]
         if SCRAM not in mechanisms:
             raise Unsupported(", ".join(mechanisms))
-        wire.method = "scram-sha-256"
         scram(wire, password)
 
 

@@ -65,7 +65,7 @@ def of_migrations(connection: Connection, _: Mapping[str, Any], wanted: Wanted) 
     found = set(connection.scalars(text(f"SELECT version_num FROM {name}"))) if there else set()
     at_head = found == heads
     strange = found - wanted.known - heads
-    fix = f"alembic -c {wanted.alembic} upgrade head"
+    fix = f"alembic -c {wanted.alembic} upgrade {wanted.target}"
     if strange:
         fix = (
             f"these scripts do not know {', '.join(sorted(strange))}: the database was migrated "

@@ -35,6 +35,8 @@ ENVIRONMENT = {
     "sslkey": "PGSSLKEY",
     "options": "PGOPTIONS",
     "hostaddr": "PGHOSTADDR",
+    "require_auth": "PGREQUIREAUTH",
+    "channel_binding": "PGCHANNELBINDING",
 }
 SERVICE = {"dbname": "database"}
 SYSTEM_MODE = "verify-full"  # what sslrootcert=system means to libpq
@@ -62,6 +64,8 @@ class Settings:
     sslkey: str | None = None
     sslpassword: str | None = None
     options: str | None = None
+    require_auth: str = ""
+    channel_binding: str = ""
     sources: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
@@ -186,6 +190,8 @@ def resolve(
         sslkey=found.get("sslkey"),
         sslpassword=found.get("sslpassword"),
         options=found.get("options"),
+        require_auth=found.get("require_auth", ""),
+        channel_binding=found.get("channel_binding", ""),
         sources=sources,
         notes=tuple(notes),
         decoded=sources.get("password") == source and has_escape(text or ""),

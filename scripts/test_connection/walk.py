@@ -273,7 +273,14 @@ def logged_in(carrier: socket.socket, settings: Settings, *, encrypted: bool) ->
         parameters = {"database": settings.database, "application_name": APPLICATION}
         if settings.options:
             parameters["options"] = settings.options
-        return log_in(carrier, settings.user, settings.password, parameters)
+        return log_in(
+            carrier,
+            settings.user,
+            settings.password,
+            parameters,
+            require_auth=settings.require_auth,
+            channel_binding=settings.channel_binding,
+        )
     except NoPassword:
         raise failed(
             "authentication",

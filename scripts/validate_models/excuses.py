@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -30,8 +30,15 @@ class Entry:
     path: Path
     line: int
 
-    def matches(self, names: Iterable[str]) -> bool:
+    @property
+    def exact(self) -> bool:
+        """Whether the glob is a name."""
+        return not set(self.glob) & set("*?[")
+
+    def matches(self, names: Set[str]) -> bool:
         """Whether the glob is one of *names*."""
+        if self.exact:
+            return self.glob in names
         return any(fnmatchcase(name, self.glob) for name in names)
 
 
@@ -56,10 +63,10 @@ class Excuses:
                 if rule.name in meaning(name):
                     self._used.add((id(item), name))
                     found = True
-        tables, attributes = names_of(hit) if self.entries else (set(), set())
-        for entry in self.entries:
-            names = tables if entry.of_table else attributes
-            if rule.name in entry.rules and entry.matches(names):
+        asked = [entry for entry in self.entries if rule.name in entry.rules]
+        tables, attributes = names_of(hit) if asked else (set(), set())
+        for entry in asked:
+            if entry.matches(tables if entry.of_table else attributes):
                 self._used.add((id(entry), entry.name))
                 found = True
         return found
@@ -96,8 +103,7 @@ class Excuses:
         live = all(all_rules()[name].live for name in entry.rules)
         if not there and live and not entry.rules <= project.asked:
             return None  # it may speak of what only the database has
-        exact = not set(entry.glob) & set("*?[")
-        if not whole and not (exact and there):
+        if not whole and not (entry.exact and there):
             return None
         kind = "per-table-ignores" if entry.of_table else "per-attribute-ignores"
         where = f"{kind} {entry.glob!r}"
@@ -108,8 +114,7 @@ class Excuses:
     def _names(self, project: Project, of_tables: bool) -> set[str]:
         """The names of all tables, or of all attributes."""
         if of_tables not in self._seen:
-            hits = all_hits(project, of_tables)
-            self._seen[of_tables] = set().union(*(names_of(hit)[not of_tables] for hit in hits))
+            self._seen[of_tables] = set(all_names(project, of_tables))
         return self._seen[of_tables]
 
 
@@ -222,17 +227,22 @@ def all_bearers(project: Project) -> Iterator[tuple[Any, Hit]]:
                 yield described, Hit("", mapper=mapper, attribute=key)
 
 
-def all_hits(project: Project, of_tables: bool) -> Iterator[Hit]:
-    """A hit for each table, or for each column and attribute."""
-    if of_tables:
-        yield from (Hit("", table=table) for table in project.tables)
-        return
+def all_names(project: Project, of_tables: bool) -> Iterator[str]:
+    """What ``names_of`` would say of every table, or of every column and attribute."""
     for table in project.tables:
+        names = {table.key, table.name}
+        if of_tables:
+            yield from names
+            continue
         for item in (*table.columns, *table.indexes, *table.constraints):
-            yield Hit("", table=table, column=item.name and str(item.name))
-    for mapper in project.mappers:
-        for key in mapper.all_orm_descriptors.keys():  # noqa: SIM118 - it is no dictionary
-            yield Hit("", mapper=mapper, attribute=key)
+            if item.name:
+                yield from (f"{name}.{item.name}" for name in names)
+    for mapper in project.mappers if not of_tables else ():
+        mapped = mapper.local_table
+        owners = {mapped.key, mapped.name} if isinstance(mapped, Table) else set[str]()
+        for owner in (*owners, mapper.class_.__name__):
+            # It is no dictionary.
+            yield from (f"{owner}.{key}" for key in mapper.all_orm_descriptors.keys())  # noqa: SIM118
 
 
 def shown(item: Any, hit: Hit) -> str:

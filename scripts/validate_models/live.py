@@ -17,6 +17,7 @@ from . import live_alembic
 from .core import Hit, Live, Project
 from .live_catalog import Catalog
 from .live_compare import Pair, compare_columns, compare_enums, stored
+from .live_exclusions import compare_exclusions
 from .live_facts import database_facts, missing_extensions, unknown_tables
 from .live_indexes import compare_indexes
 from .live_keys import (
@@ -65,7 +66,20 @@ def given_url(given: str) -> URL:
         raise TargetError(
             f"received {shown} of {url.get_backend_name()}.\nexpected: PostgreSQL\ntry: {TRY}"
         )
+    if "@" in misread(url, given):  # no part is shown: any may be the password's
+        raise TargetError(
+            f"received {shown} with an @ too many: one in the password is not percent-encoded.\n"
+            "expected: postgresql://USER:PASSWORD@HOST/DATABASE\n"
+            "try: in the password %40 for @, %2F for /, %3A for :, %3F for ?, %25 for %"
+        )
     return url
+
+
+def misread(url: URL, given: str) -> str:
+    """Where the end of a password is taken for: its @ was not written ``%40``."""
+    query = given.partition("@")[2].partition("?")[2]
+    odd = [part for part in query.split("&") if "@" in part.partition("=")[0]]
+    return "".join([url.host or "", url.database or "", *odd])
 
 
 def installed(driver: str) -> bool:
@@ -292,6 +306,7 @@ def differences(
         return
     yield from compare_primary_key(pair)
     yield from compare_unique(pair)
+    yield from compare_exclusions(pair)
     yield from compare_foreign_keys(pair)
     yield from compare_checks(pair)
     facts = list(database_facts(pair, asked))

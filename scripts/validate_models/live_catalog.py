@@ -44,6 +44,11 @@ SELECT k.conrelid::bigint AS relation, k.conname::text AS name, k.contype::text 
     k.convalidated AS validated, k.condeferrable AS deferrable, k.condeferred AS deferred,
     k.confdeltype::text AS on_delete, k.confupdtype::text AS on_update,
     k.confrelid::bigint AS referred, pg_get_expr(k.conbin, k.conrelid) AS expression,
+    CASE k.contype WHEN 'x' THEN pg_get_constraintdef(k.oid) END AS definition,
+    ARRAY(
+        SELECT o.oprname::text FROM unnest(k.conexclop) WITH ORDINALITY AS u (number, place)
+        JOIN pg_operator AS o ON o.oid = u.number ORDER BY u.place
+    ) AS operators,
     ARRAY(
         SELECT a.attname::text FROM unnest(k.conkey) WITH ORDINALITY AS u (number, place)
         JOIN pg_attribute AS a ON a.attrelid = k.conrelid AND a.attnum = u.number
@@ -158,7 +163,10 @@ class Column:
 
 @dataclass(frozen=True)
 class Constraint:
-    """A constraint; *kind*, *on_delete* and *on_update* as in ``pg_constraint``."""
+    """A constraint; *kind*, *on_delete* and *on_update* as in ``pg_constraint``.
+
+    *definition* and *operators* are those of an exclusion.
+    """
 
     relation: int
     name: str
@@ -170,6 +178,8 @@ class Constraint:
     on_update: str
     referred: int
     expression: str | None
+    definition: str | None
+    operators: list[str]
     columns: list[str]
     targets: list[str]
 

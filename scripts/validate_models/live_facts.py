@@ -11,6 +11,7 @@ from sqlalchemy import Column, MetaData
 from . import live_catalog as catalog
 from .core import Hit, Project, option
 from .live_compare import Difference, Pair, base_name, compiled, type_ddl
+from .live_exclusions import exclusions
 from .live_keys import column_at, index_keys, listed
 from .rules.unindexed_foreign_key import is_refused
 
@@ -75,6 +76,7 @@ def missing_extensions(pair: Pair) -> Iterator[Difference]:
             lacking.setdefault(name, (column, what, index))
     column_and_need = gist_need(pair)
     if column_and_need:
+        pair.lacking.add("btree_gist")
         lacking.setdefault("btree_gist", (*column_and_need, None))
     for name, (column, what, index) in lacking.items():
         message = f"the database has no extension {name}, which {what} needs"
@@ -83,11 +85,9 @@ def missing_extensions(pair: Pair) -> Iterator[Difference]:
 
 def gist_need(pair: Pair) -> tuple[Column[Any], str] | None:
     """A GiST index or an exclusion over a plain scalar, without what makes that possible."""
-    from sqlalchemy.dialects.postgresql import ExcludeConstraint
-
     keyed: list[tuple[Column[Any], str]] = []
-    for item in pair.table.constraints:
-        if isinstance(item, ExcludeConstraint) and item.using.lower() == "gist":
+    for item in exclusions(pair.table):
+        if item.using.lower() == "gist":
             keyed += [(column, "the exclusion constraint") for column in item.columns]
     for index in pair.table.indexes:
         if str(option(index, "using") or "").lower() == "gist" and not option(index, "ops"):
@@ -214,9 +214,13 @@ def unindexed(pair: Pair, asked: frozenset[str]) -> Iterator[Difference]:
 
 
 def begins(index: catalog.Index, columns: set[str]) -> bool:
-    """Whether a DELETE of the parent can use *index*; an invalid one is another finding."""
+    """Whether a DELETE of the parent can use *index*; an invalid one is another finding.
+
+    A GiST index may have no = for a column; that of a constraint, an exclusion mostly, has one.
+    """
     leading = {name for name in index.columns[: min(len(columns), len(index.keys))] if name}
-    if leading != columns or index.method not in {"btree", "hash"}:
+    has_equal = index.method in {"btree", "hash"} or index.constraint_kind is not None
+    if leading != columns or not has_equal:
         return False
     if index.predicate is None:
         return True
@@ -225,9 +229,9 @@ def begins(index: catalog.Index, columns: set[str]) -> bool:
 
 
 def planned(pair: Pair, columns: set[str]) -> bool:
-    """Whether the models have an index for the foreign key."""
-    leading = [list(index.columns)[: len(columns)] for index in pair.table.indexes]
-    return any({column.name for column in each} == columns for each in leading)
+    """Whether the models have an index for the foreign key, of an exclusion too."""
+    leading = [list(item.columns) for item in (*pair.table.indexes, *exclusions(pair.table))]
+    return any({column.name for column in each[: len(columns)]} == columns for each in leading)
 
 
 # --- Tables that the models lack ------------------------------------------------------------------

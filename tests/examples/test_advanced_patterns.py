@@ -35,6 +35,7 @@ from examples.testing_patterns.factories import (
     make_ticket,
     make_user,
 )
+from examples.testing_patterns.statements import assert_statements
 
 LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
 
@@ -83,6 +84,28 @@ def test_update_says_whether_there_was_one(session: Session) -> None:
     assert (ticket.title, ticket.version) == ("Other", 2)
     assert ticket.updated_at > LONG_AGO
     assert not update_title(session, ticket.id + 1, "Other")
+
+
+def test_what_the_session_holds_is_renewed(session: Session) -> None:
+    (ticket,) = saved(session, make_ticket(updated_at=LONG_AGO))
+    # The row is newer than the ticket that is held.
+    session.connection().execute(text("UPDATE tickets SET version = 7"))
+    assert update_title(session, ticket.id, "Other")
+    with assert_statements(session, exactly=0):
+        assert (ticket.title, ticket.version) == ("Other", 8)
+        assert ticket.updated_at > LONG_AGO
+
+
+@pytest.mark.asyncio
+async def test_what_the_session_holds_is_renewed_async(async_session: AsyncSession) -> None:
+    added = make_ticket(updated_at=LONG_AGO)
+    async_session.add(added)
+    await async_session.flush()
+    ticket = await async_read_ticket(async_session, added.id)
+    assert await async_update_title(async_session, ticket.id, "Other")
+    with assert_statements(async_session, exactly=0):
+        assert (ticket.title, ticket.version) == ("Other", 2)
+        assert ticket.updated_at > LONG_AGO
 
 
 def test_an_outer_join_keeps_the_unassigned(session: Session) -> None:

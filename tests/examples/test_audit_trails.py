@@ -25,6 +25,7 @@ from sqlalchemy import (
     Connection,
     Engine,
     Enum,
+    ForeignKey,
     Integer,
     MetaData,
     Numeric,
@@ -38,6 +39,7 @@ from sqlalchemy import (
     func,
     insert,
     inspect,
+    literal_column,
     select,
     text,
     update,
@@ -45,7 +47,15 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.exc import DBAPIError, IntegrityError, InvalidRequestError, ProgrammingError
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
-from sqlalchemy.orm import Session, configure_mappers, sessionmaker
+from sqlalchemy.orm import (
+    DeclarativeBase,
+    Mapped,
+    Session,
+    configure_mappers,
+    mapped_column,
+    relationship,
+    sessionmaker,
+)
 from sqlalchemy.types import TypeDecorator, UserDefinedType
 
 from examples.audit_trails.actor import (
@@ -90,6 +100,12 @@ from examples.models import (
     audit_partition_ddl,
 )
 from examples.postgres import temporary_database
+from examples.soft_delete import (
+    hide_deleted,
+    purge_deleted,
+    restore_ticket,
+    soft_delete_ticket,
+)
 from examples.testing_patterns.factories import (
     make_comment,
     make_organization,
@@ -520,14 +536,39 @@ ODD = {
 }
 
 
-def test_every_type_leads_back_whatever_the_writer_has_set(session: Session) -> None:
+def mapped(table: Table) -> Any:
+    """A class for *table* alone."""
+
+    class OwnBase(DeclarativeBase):
+        metadata = MetaData()
+
+    return type("Own", (OwnBase,), {"__table__": table})
+
+
+def begin_trail(session: Session, table: Table, way: str) -> Any:
+    """Create *table*, audited by its *way*, with a row; the class to change it by."""
+    table.create(session.connection())
+    session.execute(insert(table).values(id=1))
+    own = mapped(table)
+    if way == "trigger":
+        install(session.connection(), audited(table))
+    else:
+        SessionAudit(own).listen(session)
+    return own
+
+
+WAYS = ["trigger", "session events"]
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_every_type_leads_back(session: Session, way: str) -> None:
+    """By the trigger, whatever the writer has set."""
     columns = [Column(name, type_) for name, (type_, _) in EVERY_TYPE.items()]
     table = Table("audit_types", MetaData(), Column("id", Integer, primary_key=True), *columns)
     for extension in ("citext", "hstore"):
         session.execute(text(f"CREATE EXTENSION IF NOT EXISTS {extension}"))
-    table.create(session.connection())
-    install(session.connection(), audited(table))
-    session.execute(text("INSERT INTO audit_types (id) VALUES (1)"))
+    own = begin_trail(session, table, way)
+    odd_settings = ODD if way == "trigger" else {}
     known: list[tuple[datetime, Any]] = []
 
     def shown(source: Any) -> Any:
@@ -542,19 +583,59 @@ def test_every_type_leads_back_whatever_the_writer_has_set(session: Session) -> 
 
     for name, (_, values) in EVERY_TYPE.items():
         for value in [*values, "NULL", values[0]]:
-            for setting, odd in ODD.items():
+            for setting, odd in odd_settings.items():
                 execute(f"SET LOCAL {setting} = '{odd}'")
             before = count()
-            execute(f"UPDATE audit_types SET {name} = {value}")
+            session.execute(update(own).values({name: literal_column(value)}))
             assert count() == before + 1, f"{name} = {value} was not seen"
-            execute(f"UPDATE audit_types SET {name} = {value}")
+            session.execute(update(own).values({name: literal_column(value)}))
             assert count() == before + 1, f"{name} = {value} is a no-op"
-            for setting in ODD:
+            for setting in odd_settings:
                 execute(f"SET LOCAL {setting} = DEFAULT")
             at = session.scalars(select(func.clock_timestamp())).one()
             known.append((at, shown(table)))
     for at, row in known:
         assert shown(state_as_of(table, 1, at).subquery()) == row
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize(
+    ("type_", "old", "new"),
+    [
+        (postgresql.JSONB(), '{"vip": 1}', '{"vip": true}'),
+        (postgresql.JSONB(), '{"vip": 0}', '{"vip": false}'),
+        (postgresql.JSONB(), "[1]", "[1.0]"),
+        (postgresql.JSONB(), "12345678901234567.89", "12345678901234567.90"),
+        (Numeric(20, 2), "12345678901234567.89", "12345678901234567.90"),
+        (Numeric(), "0.1", "0.10"),
+        (postgresql.ARRAY(Numeric), "{12345678901234567.1}", "{12345678901234567.2}"),
+    ],
+)
+def test_what_python_takes_for_equal(
+    session: Session, way: str, type_: Any, old: str, new: str
+) -> None:
+    """True is 1, and a float has 15 digits: both are seen, and recorded as they are."""
+    columns = [Column("id", Integer, primary_key=True), Column("value", type_)]
+    own = begin_trail(session, Table("audit_equals", MetaData(), *columns), way)
+    for value in (old, new):
+        session.execute(update(own).values(value=literal_column(f"'{value}'")))
+    recorded = text(
+        "SELECT changes->'old'->>'value', changes->'new'->>'value' FROM audit_log "
+        "WHERE table_name = 'audit_equals' ORDER BY id DESC LIMIT 1"
+    )
+    assert tuple(session.execute(recorded).one()) == (old, new)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_the_null_of_json_and_none_are_two(session: Session, way: str) -> None:
+    """They look alike in the trail; that one became the other is told."""
+    columns = [Column("id", Integer, primary_key=True), Column("value", postgresql.JSONB)]
+    own = begin_trail(session, Table("audit_nulls", MetaData(), *columns), way)
+    for value in ("'null'", "NULL"):
+        session.execute(update(own).values(value=literal_column(value)))
+    changes = [entry.changes for entry in load_history(session, "audit_nulls", 1)]
+    both = [(each["old"], each["new"]) for each in changes]
+    assert both == [({"value": None}, {"value": None})] * 2
 
 
 def test_kinds() -> None:
@@ -1139,6 +1220,126 @@ def test_an_orphan_is_a_delete(listened: Session) -> None:
     assert actions == ["INSERT", "DELETE"]
 
 
+def test_a_row_that_the_flush_itself_changes(listened: Session) -> None:
+    """Its foreign key is set to NULL; before the flush nothing said so."""
+    duplicates = [make_ticket(), make_ticket()]
+    ticket = make_ticket(duplicates=duplicates, duplicate_of=None)  # all of it loaded
+    listened.add(ticket)
+    listened.flush()
+    key = ticket.id
+    listened.delete(ticket)
+    assert not listened.dirty
+    listened.flush()
+    for duplicate in duplicates:
+        entry = last(listened, duplicate)
+        assert entry.action == "UPDATE"
+        assert entry.changes["old"]["duplicate_of_id"] == key
+        assert entry.changes["new"]["duplicate_of_id"] is None
+    assert load_history(listened, "tickets", key)[-1].action == "DELETE"
+
+
+class MessageBase(DeclarativeBase):
+    """A registry of its own."""
+
+    metadata = MetaData()
+
+
+class Message(MessageBase):
+    """A base of others, whose replies do not know what they reply to."""
+
+    __tablename__ = "audit_messages"
+    __mapper_args__ = {  # noqa: RUF012
+        "polymorphic_on": "kind",
+        "polymorphic_identity": "message",
+    }
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    kind: Mapped[str]
+    words: Mapped[str]
+    reply_to_id: Mapped[int | None] = mapped_column(ForeignKey("audit_messages.id"))
+
+    replies: Mapped[list[Message]] = relationship(cascade="all, delete-orphan", single_parent=True)
+
+
+class Email(Message):
+    """In the table of its base."""
+
+    __mapper_args__ = {"polymorphic_identity": "email"}  # noqa: RUF012
+
+
+class Call(Message):
+    """With a table of its own besides."""
+
+    __tablename__ = "audit_calls"
+    __mapper_args__ = {"polymorphic_identity": "call"}  # noqa: RUF012
+
+    id: Mapped[int] = mapped_column(ForeignKey("audit_messages.id"), primary_key=True)
+    minutes: Mapped[int]
+
+
+@pytest.fixture
+def of_messages(session: Session) -> Session:
+    """A session whose events write the trail of messages."""
+    MessageBase.metadata.create_all(session.connection())
+    SessionAudit(Message).listen(session)
+    return session
+
+
+@pytest.mark.parametrize("make", [Message, Email, lambda **values: Call(minutes=1, **values)])
+def test_a_class_that_inherits_the_table(of_messages: Session, make: Any) -> None:
+    message = make(words="a")
+    of_messages.add(message)
+    of_messages.flush()
+    message.words = "b"
+    of_messages.flush()
+    key = message.id
+    of_messages.delete(message)
+    of_messages.flush()
+    found = load_history(of_messages, "audit_messages", key)
+    assert [entry.action for entry in found] == ["INSERT", "UPDATE", "DELETE"]
+    assert found[1].changes["new"] == {"words": "b"}
+
+
+def test_bulk_of_a_class_that_inherits_the_table(of_messages: Session) -> None:
+    message, email = Message(words="a"), Email(words="a")
+    of_messages.add_all([message, email])
+    of_messages.flush()
+    keys = message.id, email.id
+    of_messages.execute(update(Email).values(words="b"))
+    of_messages.execute(update(Email), [{"id": keys[1], "words": "c"}])
+    of_messages.execute(delete(Email))
+    told = [
+        [entry.changes["new"]["words"] for entry in trail if entry.action != "DELETE"]
+        for trail in (load_history(of_messages, "audit_messages", key) for key in keys)
+    ]
+    assert told == [["a"], ["a", "b", "c"]]
+    assert load_history(of_messages, "audit_messages", keys[1])[-1].action == "DELETE"
+
+
+def test_what_only_the_parent_knows(of_messages: Session) -> None:
+    """No reply was touched: the flush finds out what becomes of it."""
+    question, reply, orphan = (Message(words=words) for words in "abc")
+    orphan.replies = [Message(words="d")]
+    question.replies = [orphan]
+    of_messages.add_all([question, reply])
+    of_messages.flush()
+    keys = [reply.id, orphan.id, orphan.replies[0].id]
+    question.replies = [reply]
+    assert set(of_messages.dirty) == {question}
+    of_messages.flush()
+    found = [load_history(of_messages, "audit_messages", key)[-1] for key in keys]
+    assert [entry.action for entry in found] == ["UPDATE", "DELETE", "DELETE"]
+    assert found[0].changes["old"] == {"reply_to_id": None}
+    assert found[0].changes["new"] == {"reply_to_id": question.id}
+
+
+def test_a_touch_without_a_change_reads_nothing(listened: Session) -> None:
+    ticket = saved_ticket(listened, title="same")
+    ticket.title = "same"
+    with assert_statements(listened, exactly=0):
+        listened.flush()
+
+
 def test_no_net_change_is_no_entry(listened: Session) -> None:
     ticket = saved_ticket(listened, title="same")
     ticket.title = "other"
@@ -1197,6 +1398,25 @@ def test_bulk_of_a_key_of_two_columns(listened: Session) -> None:
     listened.execute(of_one.values(added_by_id=ticket.creator_id))
     changed = [e for e in all_entries(listened) if e.action == "UPDATE"]
     assert [entry.changes["key"] for entry in changed] == [{"tag_id": tags[0].id}]
+
+
+@pytest.mark.parametrize("first", ["audit", "bin"])
+def test_what_lies_in_the_bin_is_recorded(session: Session, first: str) -> None:
+    """A statement that says "the bin included" says so to the look at its rows as well."""
+    if first == "audit":
+        SessionAudit(Ticket).listen(session)
+    event.listen(session, "do_orm_execute", hide_deleted)
+    if first == "bin":
+        SessionAudit(Ticket).listen(session)
+    ticket = saved_ticket(session)
+    key = ticket.id
+    assert soft_delete_ticket(session, key) == [key]
+    assert restore_ticket(session, key) == [key]
+    entry = load_history(session, "tickets", key)[-1]
+    assert (entry.action, entry.changes["new"]["deleted_at"]) == ("UPDATE", None)
+    session.connection().execute(update(TICKETS).values(deleted_at=NOON))
+    assert purge_deleted(session, timedelta(0)) == 1
+    assert load_history(session, "tickets", key)[-1].action == "DELETE"
 
 
 def test_bulk_sees_what_is_pending(listened: Session) -> None:

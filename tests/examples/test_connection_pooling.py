@@ -198,6 +198,23 @@ def test_a_pool_that_does_not_fit_is_refused() -> None:
         fitting_pool(97, processes=50)
 
 
+@pytest.mark.parametrize(("size", "overflow"), [(5, -1), (0, 5), (5, -2)])
+def test_a_pool_without_limit_fits_nowhere(size: int, overflow: int) -> None:
+    pool = PoolSettings(size=size, max_overflow=overflow)
+    with pytest.raises(TooManyConnections, match=f"size={size}, max_overflow={overflow}, a pool"):
+        require_fit(pool, 1_000_000, processes=1)
+
+
+@pytest.mark.parametrize("unlimited", [replace(ONE, max_overflow=-1), replace(ONE, size=0)])
+def test_queue_pool_takes_these_for_no_limit(
+    database_url: str, driver: SyncDriver, unlimited: PoolSettings
+) -> None:
+    engine = engine_on(database_url, driver, unlimited)
+    with engine.connect(), engine.connect(), engine.connect():
+        assert pool_state(engine)[0] == 3
+    engine.dispose()
+
+
 def test_pgbouncers_connections_are_not_ours_to_count() -> None:
     with pytest.raises(ValueError, match="pool_size"):
         require_fit(EXTERNAL, 97, processes=4)
@@ -542,6 +559,31 @@ async def test_every_wait_is_bounded_under_asyncio(
         shown = {name: await connection.scalar(text(f"SHOW {name}")) for name in SETTINGS}
     assert shown == SETTINGS
     await engine.dispose()
+
+
+# What the URL says of a wait, ours overrule; what else it says stays.
+TENANT = "?options=-c%20search_path%3Dtenant_7%20-c%20statement_timeout%3D1h"
+OF_BOTH = {"search_path": "tenant_7"} | SETTINGS
+
+
+def test_waits_leave_the_urls_own_settings(database_url: str, driver: SyncDriver) -> None:
+    engine = engine_on(database_url + TENANT, driver, connect_args=connect_args(driver))
+    with engine.connect() as connection:
+        shown = {name: connection.scalar(text(f"SHOW {name}")) for name in OF_BOTH}
+    engine.dispose()
+    assert shown == OF_BOTH
+
+
+@pytest.mark.asyncio
+async def test_waits_leave_the_urls_own_settings_under_asyncio(
+    database_url: str, async_driver: AsyncDriver
+) -> None:
+    async with (
+        engine_of_this_loop(database_url + TENANT, driver=async_driver) as engine,
+        engine.connect() as connection,
+    ):
+        shown = {name: await connection.scalar(text(f"SHOW {name}")) for name in OF_BOTH}
+    assert shown == OF_BOTH
 
 
 def test_asyncpgs_arguments_are_no_other_drivers(database_url: str, driver: SyncDriver) -> None:
@@ -925,6 +967,40 @@ async def test_a_reader_under_asyncio_writes_nothing(async_desk: AsyncEngine) ->
         session.add(make_organization())
         with pytest.raises(RuntimeError, match="expected a session that reads"):
             await session.commit()
+
+
+def test_a_reader_commits_where_a_value_was_set_to_itself(
+    real_commits: str, driver: SyncDriver
+) -> None:
+    engine = engine_on(real_commits, driver)
+    with Session(engine) as session, session.begin():
+        session.add(make_organization())
+    # Its SELECT alone: no UPDATE.
+    with assert_statements(engine, exactly=1), read_factory(engine)() as reader:
+        organization = reader.scalars(select(Organization)).one()
+        organization.name += ""
+        assert organization in reader.dirty
+        reader.commit()
+        assert not reader.dirty
+    engine.dispose()
+
+
+@pytest.mark.asyncio
+async def test_a_reader_commits_under_asyncio(real_commits: str, async_driver: AsyncDriver) -> None:
+    engine = create_asyncio_engine(real_commits, driver=async_driver, pool=ONE)
+    async with AsyncSession(engine) as session, session.begin():
+        session.add(make_organization())
+    with assert_statements(engine, exactly=1):
+        async with async_read_factory(engine)() as reader:
+            organization = (await reader.scalars(select(Organization))).one()
+            organization.name += ""
+            assert organization in reader.dirty
+            await reader.commit()
+            assert not reader.dirty
+            organization.name += "!"
+            with pytest.raises(RuntimeError, match="expected a session that reads"):
+                await reader.commit()
+    await engine.dispose()
 
 
 def migrate(url: str, statement: str) -> None:

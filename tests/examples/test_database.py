@@ -6,7 +6,8 @@ from dataclasses import replace
 from typing import Any, get_args
 
 import pytest
-from hypothesis import given
+from asyncpg.connect_utils import SessionAttribute
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import URL, NullPool, create_engine, make_url, select, text
 from sqlalchemy.exc import InvalidRequestError, MissingGreenlet
@@ -57,6 +58,7 @@ words = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"
 plain = words if SA_21 else st.text(st.characters(categories=["L", "N"]), min_size=1)
 
 
+@settings(deadline=None)
 @given(user=words, password=words, database=plain, driver=st.sampled_from(DRIVERS))
 def test_any_characters_survive(user: str, password: str, database: str, driver: Driver) -> None:
     given_url = URL.create("postgresql", user, password, "127.0.0.1", 5432, database)
@@ -96,13 +98,28 @@ def test_libpq_parameters_become_asyncpgs() -> None:
     assert arguments == {
         "ssl": "require",
         "timeout": 3.0,
-        "target_session_attrs": "read_write",
+        "target_session_attrs": "read-write",
         "server_settings": {
             "application_name": "desk",
             "statement_timeout": "60000",
             "jit": "off",
         },
     }
+
+
+@pytest.mark.parametrize(
+    "value", ["any", "read-write", "read-only", "primary", "standby", "prefer-standby"]
+)
+def test_asyncpg_knows_each_of_libpqs_session_attributes(value: str) -> None:
+    url = make_url(f"postgresql+asyncpg://u@/db?target_session_attrs={value}")
+    _, arguments = asyncpg_arguments(url)
+    assert SessionAttribute(arguments["target_session_attrs"]).value == value
+
+
+def test_no_time_out_is_none_to_asyncpg() -> None:
+    """libpq waits for ever; ``timeout=0.0`` would fail at once."""
+    _, arguments = asyncpg_arguments(make_url("postgresql+asyncpg://u@/db?connect_timeout=0"))
+    assert arguments == {"timeout": None}
 
 
 @pytest.mark.parametrize(
@@ -130,6 +147,39 @@ def test_sync_engines_connect(database_url: str, driver: SyncDriver) -> None:
     engine.dispose()
 
 
+# As PostgreSQL reads them: of a setting that comes twice, the later holds.
+OF_URL = "options=-c%20search_path%3Dtenant_7%20-c%20statement_timeout%3D1min"
+OF_CALLER = {"options": "-c statement_timeout=5s -c jit=off"}
+JOINED = {"search_path": "tenant_7", "statement_timeout": "5s", "jit": "off"}
+
+
+@pytest.mark.parametrize("driver", get_args(SyncDriver))
+def test_options_of_the_url_and_of_the_caller_are_both_kept(
+    database_url: str, driver: SyncDriver
+) -> None:
+    url, given = f"{database_url}?{OF_URL}", dict(OF_CALLER)
+    engine = create_sync_engine(url, driver=driver, connect_args=given)
+    with engine.connect() as connection:
+        shown = {name: connection.scalar(text(f"SHOW {name}")) for name in JOINED}
+    engine.dispose()
+    assert (shown, given) == (JOINED, OF_CALLER)
+    # SQLAlchemy alone takes the caller's for both.
+    plain = create_engine(normalize_url(url, driver), connect_args=given)
+    with plain.connect() as connection:
+        assert connection.scalar(text("SHOW search_path")) != "tenant_7"
+    plain.dispose()
+
+
+@pytest.mark.asyncio
+async def test_options_are_both_kept_under_asyncio(database_url: str) -> None:
+    url, given = f"{database_url}?{OF_URL}", dict(OF_CALLER)
+    engine = create_asyncio_engine(url, driver="psycopg", connect_args=given)
+    async with engine.connect() as connection:
+        shown = {name: await connection.scalar(text(f"SHOW {name}")) for name in JOINED}
+    await engine.dispose()
+    assert (shown, given) == (JOINED, OF_CALLER)
+
+
 @pytest.mark.asyncio
 @pytest.mark.parametrize("driver", get_args(AsyncDriver))
 async def test_async_engines_connect(database_url: str, driver: AsyncDriver) -> None:
@@ -141,6 +191,18 @@ async def test_async_engines_connect(database_url: str, driver: AsyncDriver) -> 
     async with engine.connect() as connection:
         assert await connection.scalar(text("SHOW application_name")) == "desk"
         assert await connection.scalar(text("SHOW statement_timeout")) == "1min"
+    await engine.dispose()
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("driver", get_args(AsyncDriver))
+@pytest.mark.parametrize("query", ["target_session_attrs=read-write", "connect_timeout=0"])
+async def test_a_parameter_means_the_same_on_each_driver(
+    database_url: str, driver: AsyncDriver, query: str
+) -> None:
+    engine = create_asyncio_engine(f"{database_url}?{query}", driver=driver)
+    async with engine.connect() as connection:
+        assert await connection.scalar(text("SHOW transaction_read_only")) == "off"
     await engine.dispose()
 
 

@@ -12,7 +12,8 @@ import pytest
 from sqlalchemy import Engine, Select, select, text
 from sqlalchemy.exc import InvalidRequestError, MissingGreenlet, StatementError
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlalchemy.orm import Session, joinedload, raiseload, selectinload
+from sqlalchemy.orm import Session, joinedload, load_only, raiseload, selectinload
+from sqlalchemy.orm.exc import StaleDataError
 
 from examples.database import create_sync_engine
 from examples.eager_loading import (
@@ -32,7 +33,7 @@ from examples.eager_loading import (
     tickets_with_counts,
     tickets_with_public_comments,
 )
-from examples.models import Comment, Ticket, TicketTag
+from examples.models import Comment, Ticket, TicketStatus, TicketTag
 from examples.query_plans import explain
 from examples.testing_patterns.factories import (
     make_attachment,
@@ -46,6 +47,8 @@ from examples.testing_patterns.plans import assert_indexes
 from examples.testing_patterns.statements import assert_statements
 
 TICKETS, COMMENTS, TAGS = 5, 6, 3
+RAISELOAD = "is not available due to raiseload=True"
+CHANGED_MEANWHILE = text("UPDATE tickets SET title = 'of somebody else', version = version + 1")
 
 
 def desk() -> list[Ticket]:
@@ -94,9 +97,64 @@ def test_load_only_fetches_the_columns_of_a_list(session: Session, ids: list[int
     with assert_statements(session, exactly=2):
         ticket = load_page(session, 1)[0]
     assert "description" not in ticket.__dict__
-    # A deferred column is loaded when it is asked for; under asyncio that is an error.
-    with assert_statements(session, exactly=1):
-        assert ticket.description
+    with pytest.raises(InvalidRequestError, match=RAISELOAD):
+        _ = ticket.description
+    with pytest.raises(InvalidRequestError, match=RAISELOAD):
+        _ = ticket.creator.email
+    # Without raiseload=True each is loaded when it is asked for.
+    session.expunge_all()
+    query = select(Ticket).order_by(Ticket.id).limit(1).options(load_only(Ticket.title))
+    plain = session.scalars(query).one()
+    with assert_statements(session, exactly=2):
+        assert plain.description
+        assert plain.status is TicketStatus.OPEN
+
+
+def test_what_a_page_dropped_can_be_loaded_on_purpose(session: Session, ids: list[int]) -> None:
+    first, second = load_page(session, 2)
+    session.refresh(first, ["description"])
+    assert first.description
+    assert session.get_one(Ticket, second.id, populate_existing=True).description
+
+
+def test_a_ticket_of_a_page_can_be_changed(session: Session, ids: list[int]) -> None:
+    ticket = load_page(session, 1)[0]
+    ticket.title, ticket.description = "new", "It works."
+    # The UPDATE, and what eager_defaults misses of the columns with a default.
+    with assert_statements(session, at_most=2):
+        session.flush()
+    with assert_statements(session, exactly=0):
+        assert (ticket.version, ticket.updated_at is None) == (2, False)
+
+
+def test_a_change_behind_a_page_is_not_lost(session: Session, ids: list[int]) -> None:
+    ticket = load_page(session, 1)[0]
+    session.connection().execute(CHANGED_MEANWHILE)
+    ticket.title = "lost?"
+    with pytest.raises(StaleDataError):
+        session.flush()
+
+
+@pytest.mark.asyncio
+async def test_a_change_behind_a_page_is_not_lost_async(async_session: AsyncSession) -> None:
+    async_session.add_all(desk())
+    await async_session.flush()
+    async_session.expunge_all()
+    ticket = (await async_load_page(async_session, 1))[0]
+    await (await async_session.connection()).execute(CHANGED_MEANWHILE)
+    ticket.title = "lost?"
+    with pytest.raises(StaleDataError):
+        await async_session.flush()
+
+
+def test_without_its_version_a_later_write_overwrites(session: Session, ids: list[int]) -> None:
+    """The flush loads the version that is missing, when it is too late."""
+    query = select(Ticket).order_by(Ticket.id).limit(1).options(load_only(Ticket.title))
+    ticket = session.scalars(query).one()
+    session.connection().execute(CHANGED_MEANWHILE)
+    ticket.title = "overwritten"
+    session.flush()
+    assert (ticket.title, ticket.version) == ("overwritten", 3)
 
 
 @pytest.mark.asyncio
@@ -108,9 +166,22 @@ async def test_a_page_under_asyncio(async_session: AsyncSession) -> None:
         tickets = await async_load_page(async_session, 10)
         assert [len(ticket.tags) for ticket in tickets] == [TAGS] * TICKETS
         assert all(ticket.creator.full_name for ticket in tickets)
+    with pytest.raises(InvalidRequestError, match=RAISELOAD):
+        _ = tickets[0].description
+    tickets[0].title = "new"
+    await async_session.flush()
+    assert (tickets[0].version, tickets[0].updated_at is None) == (2, False)
+
+
+@pytest.mark.asyncio
+async def test_what_load_only_drops_is_io_under_asyncio(async_session: AsyncSession) -> None:
+    async_session.add(make_ticket())
+    await async_session.flush()
+    async_session.expunge_all()
+    ticket = (await async_session.scalars(select(Ticket).options(load_only(Ticket.title)))).one()
     # Some drivers' errors are wrapped once more.
     with pytest.raises((MissingGreenlet, StatementError), match="greenlet_spawn"):
-        _ = tickets[0].description
+        _ = ticket.description
 
 
 def test_a_thread_is_nested(session: Session, ids: list[int]) -> None:

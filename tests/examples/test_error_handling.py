@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import pickle
 import secrets
@@ -32,6 +33,7 @@ from sqlalchemy import (
     event,
     exc,
     func,
+    insert,
     literal,
     make_url,
     select,
@@ -379,6 +381,38 @@ def test_a_host_that_nobody_knows() -> None:
     for name in DRIVERS:
         error = Desk("postgresql://desk@host.invalid/desk", name).error(sql("SELECT 1"))
         assert isinstance(translate(error), UnavailableError)
+
+
+def test_a_name_of_two_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What each of them said comes as one plain OSError."""
+    with socket.socket() as bound:
+        bound.bind(("", 0))  # taken at every address, and nobody listens
+        port = bound.getsockname()[1]
+
+        def two(*_args: Any, **_options: Any) -> list[Any]:
+            kind = (socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "")
+            return [(*kind, (f"127.0.0.{number}", port)) for number in (1, 2)]
+
+        monkeypatch.setattr(socket, "getaddrinfo", two)
+        url = f"postgresql://desk@desk.example:{port}/desk"
+        error = Desk(url, "asyncpg").error(sql("SELECT 1"))
+    assert (type(error), getattr(error, "errno", 0)) == (OSError, None)
+    assert isinstance(translate(error), UnavailableError)
+
+
+@pytest.mark.parametrize(
+    ("error", "no_way"),
+    [
+        (OSError(errno.EHOSTUNREACH, "No route to host"), True),
+        (OSError(errno.ENETUNREACH, "Network is unreachable"), True),
+        (OSError(errno.ENOSPC, "No space left on device"), False),
+        (FileNotFoundError(errno.ENOENT, "No such file or directory", "x"), False),
+        (OSError("image file is truncated"), False),
+    ],
+)
+def test_which_error_of_the_system_is_the_network_s(error: OSError, no_way: bool) -> None:
+    assert isinstance(translate(error), UnavailableError) == no_way
+    assert (translate(error) is None) == (not no_way)
 
 
 def test_no_such_database(postgres_url: str) -> None:
@@ -1006,6 +1040,62 @@ def test_lost_before_commit_is_repeated_async(real_commits: str, async_driver: s
     watcher = create_sync_engine(real_commits)
     assert (len(calls), count_tags(watcher)) == (2, 2)
     watcher.dispose()
+
+
+def lose_a_tag(session: Session) -> None:
+    """A flush that fails ends the session's transaction; a statement only PostgreSQL's."""
+    session.add(make_tag(name="VIP"))
+    session.flush()
+    with suppress(exc.IntegrityError):
+        session.execute(insert(Tag).values(name="vip"))
+
+
+def assert_told(error: exc.DBAPIError) -> None:
+    """It says what PostgreSQL says, and is not repeated."""
+    translated = translate(error)
+    assert isinstance(translated, UnexpectedError)
+    assert (translated.sqlstate, translated.may_retry) == ("25P02", False)
+
+
+def test_a_commit_that_is_answered_with_rollback(committed: Engine) -> None:
+    with Session(committed) as session:
+        lose_a_tag(session)
+        session.commit()
+    assert count_tags(committed) == 0, "the trap: no driver says so"
+    with pytest.raises(exc.DBAPIError) as caught:
+        retried(lose_a_tag, retry=AT_ONCE)(session_factory(committed))
+    assert_told(caught.value)
+    assert count_tags(committed) == 0
+
+
+def test_a_commit_that_is_answered_with_rollback_async(
+    real_commits: str, async_driver: str
+) -> None:
+    async def work(session: AsyncSession) -> None:
+        await session.run_sync(lose_a_tag)
+
+    async def body(engine: AsyncEngine) -> None:
+        factory = async_session_factory(engine)
+        async with factory.begin() as session:
+            await work(session)
+        with pytest.raises(exc.DBAPIError) as caught:
+            await async_retried(work, retry=AT_ONCE)(factory)
+        assert_told(caught.value)
+
+    run_async(real_commits, async_driver, body)
+    watcher = create_sync_engine(real_commits)
+    assert count_tags(watcher) == 0
+    watcher.dispose()
+
+
+def test_the_price_of_being_told_is_a_statement(committed: Engine) -> None:
+    def work(session: Session, *tags: Tag) -> None:
+        session.add_all(tags)
+
+    with assert_statements(committed, exactly=2):
+        retried(work)(session_factory(committed), make_tag())
+    with assert_statements(committed, exactly=0):
+        retried(work)(session_factory(committed))
 
 
 @contextmanager

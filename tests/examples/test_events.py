@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sqlalchemy import MetaData, event, func, insert, select, text, update
-from sqlalchemy.exc import IntegrityError, SAWarning
+from sqlalchemy import MetaData, event, func, insert, inspect, select, text, update
+from sqlalchemy.exc import IntegrityError, SAWarning, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlalchemy.orm import DeclarativeBase, Mapped, Session, sessionmaker
+from sqlalchemy.orm import DeclarativeBase, Mapped, Session, column_property, sessionmaker
 
 from examples.database import create_sync_engine
 from examples.events import (
@@ -23,7 +23,7 @@ from examples.events import (
     CleanTitle,
     after_commit,
     announce,
-    announce_status_changes,
+    announce_statuses,
     async_relay,
     clean_title,
     due_messages,
@@ -35,8 +35,8 @@ from examples.events import (
 )
 from examples.models import Base, Organization, OutboxMessage, Ticket, TicketStatus
 from examples.query_plans import explain
-from examples.testing_patterns.factories import make_organization, make_ticket
-from examples.testing_patterns.statements import assert_statements
+from examples.testing_patterns.factories import make_comment, make_organization, make_ticket
+from examples.testing_patterns.statements import assert_statements, recorded_statements
 
 
 class DeskBase(DeclarativeBase):
@@ -62,13 +62,25 @@ class CleanTicket(CleanTitle, DeskBase):
         title: Mapped[str]
 
 
+class RememberingTicket(DeskBase):
+    """The desk's table, with a status that loads its old value when it is set."""
+
+    __table__ = Ticket.__table__
+    __mapper_args__ = {"exclude_properties": ["search_vector"]}  # noqa: RUF012
+
+    status = column_property(Base.metadata.tables["tickets"].c.status, active_history=True)
+
+    if TYPE_CHECKING:
+        id: Mapped[int]
+
+
 event.listen(CleanOrganization, "before_insert", fill_slug)
 
 
 @pytest.fixture
 def listening(session: Session) -> Session:
     """A session with the outbox's listener and the hooks."""
-    event.listen(session, "after_flush", announce_status_changes)
+    announce_statuses(session)
     run_after_commits(session)
     return session
 
@@ -194,7 +206,7 @@ def test_before_update_fires_without_a_change(session: Session) -> None:
     fired: list[bool] = []
 
     def note(_mapper: object, _connection: object, organization: Organization) -> None:
-        fired.append(session.is_modified(organization))
+        fired.append(session.is_modified(organization, include_collections=False))
 
     organization = make_organization(name="Acme")
     session.add(organization)
@@ -210,6 +222,27 @@ def test_before_update_fires_without_a_change(session: Session) -> None:
         assert fired == [False], "and bulk statements run none"
     finally:
         session.info["undo"]()
+
+
+def test_before_update_fires_for_a_collection(session: Session) -> None:
+    fired: list[tuple[bool, bool]] = []
+
+    def note(_mapper: object, _connection: object, ticket: Ticket) -> None:
+        of_columns = session.is_modified(ticket, include_collections=False)
+        fired.append((session.is_modified(ticket), of_columns))
+
+    ticket = make_ticket()
+    session.add(ticket)
+    session.flush()
+    session.refresh(ticket, ["comments"])
+    event.listen(Ticket, "before_update", note)
+    try:
+        session.add(make_comment(ticket=ticket, author=ticket.creator))
+        with assert_statements(session, exactly=1):
+            session.flush()
+        assert fired == [(True, False)], "the comment is written, its ticket is not"
+    finally:
+        event.remove(Ticket, "before_update", note)
 
 
 # --- The outbox -----------------------------------------------------------------------------------
@@ -232,6 +265,25 @@ def test_a_status_change_leaves_a_message(listening: Session) -> None:
     assert [status for _, status in messages(listening)] == ["open", "in_progress", "resolved"]
     payload = listening.scalars(select(OutboxMessage.payload).order_by(OutboxMessage.id)).first()
     assert payload == {"ticket_id": ticket.id, "status": "open"}
+
+
+def test_a_status_that_was_expired_when_it_was_set(listening: Session) -> None:
+    """After a commit the session does not know what it was: it is asked for before the flush."""
+    tickets = [make_ticket(status=TicketStatus.OPEN) for _ in range(3)]
+    listening.add_all(tickets)
+    listening.commit()
+    sent_before = len(messages(listening))
+    for ticket, status in zip(tickets, ["open", "in_progress", "in_progress"], strict=True):
+        ticket.status = TicketStatus(status)
+        assert inspect(ticket).attrs.status.history.deleted == (), "the trap"
+    with recorded_statements(listening) as statements:
+        listening.flush()
+    assert sum("tickets.status" in sql for sql in statements if " FOR " in sql) == 1
+    told = listening.scalars(select(OutboxMessage.payload).order_by(OutboxMessage.id)).all()
+    changed = {ticket.id: "in_progress" for ticket in tickets[1:]}
+    assert {each["ticket_id"]: each["status"] for each in told[sent_before:]} == changed
+    assert len(told) == sent_before + 2, "the first one was open already"
+    assert [ticket.version for ticket in tickets] == [1, 2, 2], "and nothing of it was written"
 
 
 def test_many_changes_are_one_statement(listening: Session) -> None:
@@ -394,6 +446,35 @@ def test_the_outbox_is_found_by_its_index(real_commits: str) -> None:
 
 
 @pytest.mark.asyncio
+async def test_active_history_is_refused_by_asyncio(async_session: AsyncSession) -> None:
+    ticket = make_ticket(status=TicketStatus.OPEN)
+    async_session.add(ticket)
+    await async_session.flush()
+    remembering = await async_session.get_one(RememberingTicket, ticket.id)
+    async_session.expire(remembering)
+    with pytest.raises(SQLAlchemyError, match="greenlet_spawn has not been called"):
+        remembering.status = TicketStatus.OPEN
+
+
+@pytest.mark.asyncio
+async def test_an_expired_status_under_asyncio(async_session: AsyncSession) -> None:
+    announce_statuses(async_session.sync_session)
+    ticket = make_ticket(status=TicketStatus.OPEN)
+    async_session.add(ticket)
+    await async_session.flush()
+    async_session.expire(ticket)
+    ticket.status = TicketStatus.OPEN
+    await async_session.flush()
+    async_session.expire(ticket)
+    ticket.status = TicketStatus.IN_PROGRESS
+    await async_session.flush()
+    assert [status for _, status in await async_session.run_sync(messages)] == [
+        "open",
+        "in_progress",
+    ]
+
+
+@pytest.mark.asyncio
 async def test_relay_under_asyncio(async_session: AsyncSession) -> None:
     await async_session.run_sync(announce, "email", {"to": "ann"})
     await async_session.flush()
@@ -483,6 +564,50 @@ def test_hooks_of_savepoints(factory: sessionmaker[Session]) -> None:
         session.execute(select(1))
         session.commit()
     assert told == []
+
+
+def test_hooks_of_a_savepoint_within_the_one_rolled_back(factory: sessionmaker[Session]) -> None:
+    """The inner one is closed, not rolled back: no rollback event tells of it."""
+    told: list[str] = []
+    with factory.begin() as session:
+        outer = session.begin_nested()
+        session.begin_nested()
+        after_commit(session, lambda: told.append("lost"))
+        outer.rollback()
+    assert told == []
+
+
+def test_hooks_of_a_session_that_was_closed(factory: sessionmaker[Session]) -> None:
+    told: list[str] = []
+    session = factory()
+    after_commit(session, lambda: told.append("lost"))
+    session.begin_nested()
+    after_commit(session, lambda: told.append("lost with its savepoint"))
+    session.close()
+    session.add(make_organization())
+    session.commit()
+    session.close()
+    assert told == []
+
+
+@pytest.mark.parametrize("end", ["commit", "rollback"])
+def test_hooks_of_a_savepoint_within_a_flush(factory: sessionmaker[Session], end: str) -> None:
+    """A flush is a part of its own, which ends before what is around it."""
+    told: list[str] = []
+
+    def listener(session: Session, _context: object) -> None:
+        with session.begin_nested():
+            after_commit(session, lambda: told.append("kept"))
+
+    with factory() as session:
+        event.listen(session, "after_flush", listener)
+        savepoint = session.begin_nested()
+        session.add(make_organization())
+        session.flush()
+        getattr(savepoint, end)()
+        assert told == []
+        session.commit()
+    assert told == (["kept"] if end == "commit" else [])
 
 
 def test_a_hook_that_fails_does_not_look_like_a_failed_commit(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 from datetime import date
+from itertools import count, islice, product
+from string import ascii_lowercase
 from typing import Any
 
 import pytest
@@ -384,6 +386,37 @@ def test_search_finds_words_and_ranks_the_title(session: Session) -> None:
     titles = session.scalars(query).all()
     assert titles[0] == "Printers burn"
     assert len(titles) == 2
+
+
+def distinct_words(size: int) -> str:
+    """*size* characters, and no word twice."""
+    words = map("".join, product(ascii_lowercase, repeat=5))
+    return " ".join(islice(words, size // 6 + 1))[:size]
+
+
+def long_compounds(size: int) -> str:
+    """The worst that *size* characters can be: four bytes each, in a compound and in its part."""
+    letters = map(chr, count(0x20000))
+    compounds = (f"{next(letters) * 255}-{next(letters) * 255}" for _ in range(size // 512 + 1))
+    return " ".join(compounds)[:size]
+
+
+@pytest.mark.parametrize(
+    "description",
+    [distinct_words(100_000), long_compounds(100_000), distinct_words(3_000_000)],
+    ids=["many words", "long words", "a pasted log"],
+)
+def test_a_long_description_is_stored_and_found_by_its_beginning(
+    session: Session, description: str
+) -> None:
+    session.add(make_ticket(description=description))
+    session.flush()
+    found = select(func.length(Ticket.description)).where(
+        Ticket.search_vector.bool_op("@@")(
+            func.websearch_to_tsquery("english", description.split(maxsplit=1)[0])
+        )
+    )
+    assert session.scalars(found).all() == [len(description)]
 
 
 @pytest.mark.parametrize(

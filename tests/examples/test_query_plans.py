@@ -77,6 +77,39 @@ def test_rows_of_loops_are_summed(large_desk: Engine) -> None:
         assert inner[0].rows == len(session.execute(comments).all()) > 3
 
 
+# Of 1,500 loops 600 found a row: before PostgreSQL 18 EXPLAIN says 0.
+LOOP: dict[str, Any] = {"Relation Name": "tags", "Total Cost": 0.3, "Actual Loops": 1_500}
+
+
+@pytest.mark.parametrize(
+    "node",
+    [
+        {"Node Type": "Index Scan"},
+        {"Node Type": "Index Scan", "Rows Removed by Filter": 1},
+        {"Node Type": "Seq Scan", "Rows Removed by Filter": 1, "Filter": "(id > 1)"},
+    ],
+    ids=["estimate", "index", "table"],
+)
+@pytest.mark.parametrize(("mean", "told"), [(0, "about 0 rows"), (0.4, "600 rows")])
+def test_a_rounded_mean_accuses_nobody(node: dict[str, Any], mean: float, told: str) -> None:
+    plan = read_plan([{"Plan": LOOP | node | {"Plan Rows": 1, "Actual Rows": mean}}])
+    assert plan.findings() == []
+    assert f": {told}, 1,500 expected" in str(plan)
+
+
+def test_a_rounded_mean_hides_nobody() -> None:
+    node = LOOP | {"Node Type": "Index Scan", "Actual Rows": 0}
+    (finding,) = read_plan([{"Plan": node | {"Plan Rows": 100}}]).findings()
+    assert finding.startswith("tags: about 0 rows where 150,000 were expected")
+    (finding,) = read_plan(
+        [{"Plan": node | {"Plan Rows": 1, "Rows Removed by Filter": 9, "Filter": "(id > 1)"}}]
+    ).findings()
+    assert "13,500 rows are found, and a filter keeps about 0; try an index" in finding
+    # One loop is no mean.
+    (finding,) = read_plan([{"Plan": node | {"Plan Rows": 1_000, "Actual Loops": 1}}]).findings()
+    assert finding.startswith("tags: 0 rows where 1,000 were expected")
+
+
 def test_text_and_parsed_json_are_the_same() -> None:
     raw = {"Node Type": "Result", "Plan Rows": 1, "Total Cost": 0.01}
     assert read_plan([{"Plan": raw}]) == read_plan(

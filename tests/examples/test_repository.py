@@ -208,6 +208,13 @@ def test_what_the_session_holds_is_renewed(tickets: Tickets, made: Made) -> None
     assert held.version == 3
 
 
+def test_a_removed_ticket_that_is_held_says_so(tickets: Tickets, made: Made) -> None:
+    held = tickets.get(made.mine)
+    tickets.remove(made.mine)
+    with assert_statements(tickets.session, exactly=0):
+        assert (held.version, held.deleted_at is None, held.updated_at is None) == (2, False, False)
+
+
 def test_a_change_that_came_between_is_not_lost(tickets: Tickets, made: Made) -> None:
     ticket = tickets.get(made.mine)
     tickets.session.connection().execute(text("UPDATE tickets SET version = version + 1"))
@@ -289,6 +296,12 @@ async def test_the_same_under_asyncio(async_session: AsyncSession) -> None:
     assert {each.id for each in many} == set(ids)
     assert (await tickets.comment(ticket.id, made.user, "Hello")).created_at
     await tickets.remove(ticket.id)
+    with assert_statements(async_session, exactly=0):
+        assert (ticket.version, ticket.deleted_at is None, ticket.updated_at) == (
+            3,
+            False,
+            ticket.deleted_at,
+        )
     assert [each.id for each in await tickets.page()] == [made.mine, *ids]
     for attempt in (
         tickets.get(made.foreign),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from contextlib import aclosing, closing
 
 import pytest
 import sqlalchemy
@@ -166,6 +167,31 @@ async def test_streaming_async(async_session: AsyncSession) -> None:
     async_session.add_all(make_ticket() for _ in range(7))
     await async_session.commit()
     assert len([ticket.id async for ticket in async_stream_tickets(async_session, batch=3)]) == 7
+
+
+CURSORS = text("SELECT count(*) FROM pg_cursors")
+
+
+def test_who_stops_early_leaves_no_cursor(session: Session) -> None:
+    session.add_all(make_ticket() for _ in range(3))
+    session.flush()
+    with closing(stream_tickets(session, batch=1)) as tickets:
+        assert next(tickets)
+        assert session.scalar(CURSORS) == 1
+    assert session.scalar(CURSORS) == 0
+
+
+@pytest.mark.asyncio
+async def test_who_stops_early_leaves_no_cursor_async(async_session: AsyncSession) -> None:
+    async_session.add_all(make_ticket() for _ in range(3))
+    await async_session.flush()
+    async with aclosing(async_stream_tickets(async_session, batch=1)) as tickets:
+        async for ticket in tickets:
+            assert ticket
+            break
+    # asyncpg has no way to close one: it goes with the transaction.
+    driver = (await async_session.connection()).dialect.driver
+    assert (await async_session.scalar(CURSORS) == 0) == (driver == "psycopg")
 
 
 @pytest.mark.asyncio

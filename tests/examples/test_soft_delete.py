@@ -23,7 +23,7 @@ from sqlalchemy import (
     union_all,
     update,
 )
-from sqlalchemy.exc import IntegrityError, ProgrammingError
+from sqlalchemy.exc import IntegrityError, InvalidRequestError, ProgrammingError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 from sqlalchemy.orm import Session, aliased, joinedload, selectinload
 
@@ -237,6 +237,26 @@ def test_updates_and_deletes_pass_it_over(live: Session) -> None:
     assert live.scalars(with_deleted(titles)).all() == ["renamed", "gone", "renamed"]
 
 
+def test_an_update_by_key_is_refused(live: Session) -> None:
+    """It takes no condition, and would change what is deleted: a ticket, or its comment."""
+    ids = [ticket.id for ticket in add_three(live)]
+    of_all = select(Comment.id).order_by(Comment.ticket_id)
+    comments = [
+        {"id": key, "content": "changed"} for key in live.scalars(with_deleted(of_all)).all()
+    ]
+    for statement, rows in (
+        (update(Comment), comments),
+        (update(Ticket), [{"id": key, "title": "changed", "version": 1} for key in ids]),
+    ):
+        with pytest.raises(InvalidRequestError, match="UPDATE by primary key, which changes what"):
+            live.execute(statement, rows)
+        live.execute(with_deleted(statement), rows)
+    found = live.execute(with_deleted(select(Ticket.title, Comment.content).join(Ticket.comments)))
+    assert found.all() == [("changed", "changed")] * 3
+    tag = live.scalars(select(Tag)).one()
+    live.execute(update(Tag), [{"id": tag.id, "name": "changed"}])
+
+
 def test_opting_in(live: Session) -> None:
     add_three(live)
     assert set(live.scalars(select(Ticket.title))) == LIVE
@@ -308,12 +328,13 @@ def test_the_view_hides_it_from_everybody(live: Session) -> None:
 
 
 @contextmanager
-def as_application(connection: Connection) -> Iterator[None]:
+def as_application(connection: Connection, attribute: str = "NOBYPASSRLS") -> Iterator[None]:
     """Be a role that owns nothing; the role goes with the transaction."""
-    connection.execute(text("CREATE ROLE soe_application"))
-    grant = "GRANT SELECT, INSERT, UPDATE, DELETE ON tickets, comments TO soe_application"
+    role = f"soe_{attribute.lower()}"
+    connection.execute(text(f"CREATE ROLE {role} {attribute}"))
+    grant = f"GRANT SELECT, INSERT, UPDATE, DELETE ON tickets, comments TO {role}"
     connection.execute(text(grant))
-    connection.execute(text("SET LOCAL ROLE soe_application"))
+    connection.execute(text(f"SET LOCAL ROLE {role}"))
     yield
     connection.execute(text("RESET ROLE"))
 
@@ -337,6 +358,8 @@ def test_row_security_hides_it_from_sql_too(live: Session) -> None:
         live.execute(text("SELECT set_config('app.include_deleted', 'off', true)"))
         assert live.scalar(count) == 0
     assert live.scalar(count) == 3, "the owner sees it all"
+    with as_application(connection, "BYPASSRLS"):
+        assert live.scalar(count) == 3
 
 
 # --- Into the bin and out of it -------------------------------------------------------------------

@@ -15,6 +15,7 @@ import time
 import venv
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
@@ -57,8 +58,9 @@ def command(*arguments: str) -> list[str]:
 
 
 def environment(room: Path, **more: str) -> dict[str, str]:
-    """Ours, without what decides about the provider."""
-    ours = {k: v for k, v in os.environ.items() if not k.startswith(("POSTGRES_", "DATABASE_"))}
+    """Ours, without what decides about the provider or leads elsewhere."""
+    deciding = ("POSTGRES_", "DATABASE_", "PG")
+    ours = {k: v for k, v in os.environ.items() if not k.startswith(deciding)}
     return ours | {"TMPDIR": str(room)} | more
 
 
@@ -155,9 +157,56 @@ def test_every_driver_reaches_it_and_it_goes(room: Path) -> None:
 def test_a_signal_leaves_no_server(room: Path, number: signal.Signals) -> None:
     with running(room) as (process, facts):
         process.send_signal(number)
-        process.wait(10)
+        assert process.wait(10) == (-number if number == signal.SIGKILL else 0)
         assert eventually(lambda: not answers(facts["url"]))
         assert eventually(lambda: states(room) == [])
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_command_is_no_success(room: Path, number: signal.Signals) -> None:
+    """As of a shell, so that ``--exec pytest && ./deploy`` stops there."""
+    process = subprocess.Popen(
+        command("--provider", "embedded", "--exec", "sh", "-c", "echo $$; exec sleep 60"),
+        env=environment(room),
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout
+    with process.stdout:
+        child = int(process.stdout.readline())
+        process.send_signal(number)
+        assert process.wait(60) == 128 + number
+    with pytest.raises(ProcessLookupError):
+        os.kill(child, 0)
+    assert states(room) == []
+
+
+def test_a_signal_while_the_command_starts_leaves_no_command(
+    script: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    children: list[subprocess.Popen[bytes]] = []
+
+    class Interrupted(subprocess.Popen[bytes]):
+        def __init__(self, *arguments: Any, **options: Any) -> None:
+            super().__init__(*arguments, **options)
+            children.append(self)
+            signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setattr(script.subprocess, "Popen", Interrupted)
+    stop = partial(script.stop_on_signal, False)
+    before = signal.signal(signal.SIGTERM, stop)
+    server = script.Server("postgresql://127.0.0.1/postgres", "url", "18.6")
+    try:
+        with pytest.raises(SystemExit) as ended:
+            script.execute(["sleep", "60"], server, os.getppid())
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    (child,) = children
+    with child:
+        code = child.poll()
+        child.kill()
+    assert ended.value.code == 143
+    assert code == -signal.SIGTERM
 
 
 def test_a_killed_parent_leaves_no_server(room: Path) -> None:
@@ -235,13 +284,44 @@ def test_a_kept_cluster_is_found_again(room: Path) -> None:
     assert run(room, *arguments, "show fsync").stdout == "on\n"
 
 
+def test_of_two_starts_on_one_folder_the_second_leaves_the_first_alone(
+    script: ModuleType, room: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second looked a moment before the first one's server was there."""
+    keep = room / "kept"
+    state = script.new_state(room)
+    with running(room, "--keep", str(keep)) as (_, first):
+        monkeypatch.setattr(script, "postmaster_pid", lambda *_: None)
+        second = script.embedded(state, keep, None)
+        with pytest.raises(script.StartError, match="lock file"), second:
+            pass
+        assert not state.exists(), "its guard has cleaned up"
+        assert answers(first["url"])
+    assert not answers(first["url"])
+
+
+def test_a_long_command_line_is_whole_without_proc(
+    script: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on macOS, where ps cuts what no terminal sees."""
+
+    def no_proc(path: Path) -> bytes:
+        raise FileNotFoundError(path)
+
+    monkeypatch.setattr(script.Path, "read_bytes", no_proc)
+    monkeypatch.setenv("COLUMNS", "40")
+    words = [sys.executable, "-c", "input()", "x" * 200, "the end"]
+    with subprocess.Popen(words, stdin=subprocess.PIPE) as process:
+        assert script.command_line(process.pid).rstrip().endswith("the end")
+    assert script.command_line(process.pid) == ""
+
+
 @pytest.mark.parametrize(
     ("arguments", "env", "said"),
     [
         (["--database-url", "postgresql://u:hunter2@127.0.0.1:1/x"], {}, "Connection refused"),
         (["--database-url", "mysql://u:hunter2@127.0.0.1/x"], {}, "expected: postgresql://"),
         (["--provider", "url"], {}, "no URL"),
-        (["--database-url", "postgresql://u:hun@ter2@127.0.0.1/x"], {}, "%40 for each @"),
         (["--provider", "embedded", "--version", "9"], {}, "gives PostgreSQL 18"),
         (["--version", "new"], {}, "a major version"),
         (["--provider", "embedded", "--extension", "no_such"], {}, "--extension no_such"),

@@ -64,7 +64,10 @@ def check_foreign_keys_are_indexed(work: Workspace) -> None:
         "SELECT c.conrelid::regclass::text, a.attname FROM pg_constraint c"
         " JOIN pg_attribute a ON a.attrelid = c.conrelid AND a.attnum = c.conkey[1]"
         " WHERE c.contype = 'f' AND NOT EXISTS (SELECT 1 FROM pg_index i"
-        "   WHERE i.indrelid = c.conrelid AND i.indkey[0] = c.conkey[1] AND i.indpred IS NULL)"
+        "   WHERE i.indrelid = c.conrelid AND i.indkey[0] = c.conkey[1] AND ("
+        # What is NULL refers to nobody.
+        "     i.indpred IS NULL OR pg_get_expr(i.indpred, i.indrelid)"
+        "       = format('(%I IS NOT NULL)', a.attname)))"
         " ORDER BY 1, 2"
     )
     assert not bare, "without an index: " + ", ".join(f"{row[0]}.{row[1]}" for row in bare)

@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, selectinload
 
 from evals.workspace import Statements, Workspace, must_raise
 
@@ -94,7 +94,9 @@ def check_orphans(work: Workspace) -> None:
     """A comment taken out of ticket.comments is deleted; one that moves to another ticket is not"""
     models, engine = desk(work)
     with Session(engine) as session:
-        first = session.get_one(models.Ticket, 1)
+        # Loaded on purpose: a relationship may refuse to load by itself.
+        loaded = [selectinload(models.Ticket.comments)]
+        first = session.get_one(models.Ticket, 1, options=loaded)
         second = session.get_one(models.Ticket, 2)
         by_id = {comment.id: comment for comment in first.comments}
         first.comments.remove(by_id[1])
@@ -133,15 +135,17 @@ def check_both_sides(work: Workspace) -> None:
     """Both sides of a link show it before the flush, and set twice it is one row"""
     models, engine = desk(work)
     with Session(engine) as session, session.no_autoflush:
-        ticket = session.get_one(models.Ticket, 2)
-        late = session.get_one(models.Tag, 2)
+        loaded = [selectinload(models.Ticket.tags), selectinload(models.Ticket.comments)]
+        ticket = session.get_one(models.Ticket, 2, options=loaded)
+        late = session.get_one(models.Tag, 2, options=[selectinload(models.Tag.tickets)])
         ticket.tags.append(late)
         assert ticket in late.tickets, "tag.tickets does not show the new link"
         comment = models.Comment(id=9_999, body="new")
         ticket.comments.append(comment)
         assert comment.ticket is ticket, "comment.ticket does not show its ticket"
-        ticket.creator = session.get_one(models.User, 2)
-        assert ticket in ticket.creator.tickets, "user.tickets does not show the ticket"
+        other = session.get_one(models.User, 2, options=[selectinload(models.User.tickets)])
+        ticket.creator = other
+        assert ticket in other.tickets, "user.tickets does not show the ticket"
         session.commit()
     links = work.value("SELECT count(*) FROM ticket_tags WHERE ticket_id = 2 AND tag_id = 2")
     assert links == 1, f"{links} links"

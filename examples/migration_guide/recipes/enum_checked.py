@@ -39,12 +39,17 @@ def widen() -> None:
 
 
 def widen_down() -> None:
-    """The new code is gone; what it has written becomes the nearest that the old one knows."""
+    """The new code is gone; what it has written becomes the nearest that the old one knows.
+
+    Locked before it is moved: else it would overwrite what a user has changed in between.
+    """
     batch = sa.text(
         """
-        UPDATE tickets SET status = 'open' WHERE id IN (
-            SELECT id FROM tickets WHERE status = 'waiting' LIMIT 1000
+        WITH batch AS (
+            SELECT id FROM tickets WHERE status = 'waiting'
+            ORDER BY id LIMIT 1000 FOR NO KEY UPDATE
         )
+        UPDATE tickets SET status = 'open' FROM batch WHERE tickets.id = batch.id
         """
     )
     with op.get_context().autocommit_block():
@@ -73,12 +78,17 @@ def validate() -> None:
 
 
 def move() -> None:
-    """Only the new code runs.  Before the CHECK, which each UPDATE of a row asks."""
+    """Only the new code runs.  Before the CHECK, which each UPDATE of a row asks.
+
+    Locked before it is moved: else it would overwrite what a user has changed in between.
+    """
     batch = sa.text(
         """
-        UPDATE tickets SET status = 'closed' WHERE id IN (
-            SELECT id FROM tickets WHERE status = 'spam' LIMIT 1000
+        WITH batch AS (
+            SELECT id FROM tickets WHERE status = 'spam'
+            ORDER BY id LIMIT 1000 FOR NO KEY UPDATE
         )
+        UPDATE tickets SET status = 'closed' FROM batch WHERE tickets.id = batch.id
         """
     )
     with op.get_context().autocommit_block():

@@ -40,12 +40,17 @@ def add() -> None:
 
 
 def move() -> None:
-    """Only code runs that writes the new value.  Before the CHECK, which each UPDATE asks."""
+    """Only code runs that writes the new value.  Before the CHECK, which each UPDATE asks.
+
+    Locked before it is moved: else it would overwrite what a user has changed in between.
+    """
     batch = sa.text(
         """
-        UPDATE tickets SET priority = 'critical' WHERE id IN (
-            SELECT id FROM tickets WHERE priority = 'urgent' LIMIT 1000
+        WITH batch AS (
+            SELECT id FROM tickets WHERE priority = 'urgent'
+            ORDER BY id LIMIT 1000 FOR NO KEY UPDATE
         )
+        UPDATE tickets SET priority = 'critical' FROM batch WHERE tickets.id = batch.id
         """
     )
     with op.get_context().autocommit_block():

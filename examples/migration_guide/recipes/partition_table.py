@@ -305,10 +305,13 @@ def let_go() -> None:
     """
     batch = sa.text(
         """
-        DELETE FROM message_reads WHERE (message_id, user_id) IN (
+        WITH batch AS (
             SELECT message_id, user_id FROM message_reads
-            WHERE message_created_at < '2026-04-01 00:00+00' LIMIT 1000
+            WHERE message_created_at < '2026-04-01 00:00+00'
+            ORDER BY message_id, user_id LIMIT 1000 FOR UPDATE
         )
+        DELETE FROM message_reads AS r USING batch
+        WHERE (r.message_id, r.user_id) = (batch.message_id, batch.user_id)
         """
     )
     with op.get_context().autocommit_block():

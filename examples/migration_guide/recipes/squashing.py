@@ -44,9 +44,15 @@ SCHEMA = Path(__file__).with_suffix(".sql")
 
 
 def upgrade() -> None:
-    """One statement, which every driver takes; each colon is a colon."""
+    """One statement, which every driver takes; each colon is a colon.
+
+    A dump has functions before the tables that they read: their bodies are not checked.
+    """
     schema = SCHEMA.read_text(encoding="utf-8").replace(":", "\\\\:")
-    op.execute(f"DO $baseline$ BEGIN EXECUTE $schema${{schema}}$schema$; END $baseline$")
+    op.execute(
+        "DO $baseline$ BEGIN SET LOCAL check_function_bodies = off; "
+        f"EXECUTE $schema${{schema}}$schema$; END $baseline$"
+    )
 
 
 def downgrade() -> None:
@@ -62,8 +68,9 @@ def squash(config: Config, revision: str, dump: str) -> Path:
     """Replace *revision* and all before it by one, whose file is returned; the old files go.
 
     *dump* is what ``pg_dump --schema-only --no-owner --no-privileges
-    --exclude-table=alembic_version`` printed of a database at *revision*.  Raises ``CommandError``
-    if a later revision leans on one of those that would go.
+    --exclude-table=alembic_version`` printed of a database at *revision*.  Raises ``CommandError``,
+    and changes no file, for a dump without a table, or if a later revision leans on one of those
+    that would go.
     """
     script = ScriptDirectory.from_config(config)
     last = script.get_revision(revision)
@@ -78,15 +85,19 @@ def squash(config: Config, revision: str, dump: str) -> Path:
                 "try: squash up to where the branches part, or from where they are merged"
             )
     earlier = {old for step in steps for old in getattr(step.module, "replaces", ())}
-    for step in steps:
-        Path(step.path).unlink()
-        Path(step.path).with_suffix(".sql").unlink(missing_ok=True)
-    path = Path(last.path).with_name(f"{last.revision}_baseline.py")
-    path.with_suffix(".sql").write_text(baseline_sql(dump), encoding="utf-8")
     replaces = "\n".join(f'    "{old}",' for old in sorted(gone | earlier))
     labels = tuple(sorted(last._orig_branch_labels)) or None
-    source = TEMPLATE.format(revision=last.revision, replaces=replaces, labels=labels)
-    path.write_text(source, encoding="utf-8")
+    path = Path(last.path).with_name(f"{last.revision}_baseline.py")
+    made = {
+        path.with_suffix(".sql"): baseline_sql(dump),
+        path: TEMPLATE.format(revision=last.revision, replaces=replaces, labels=labels),
+    }
+    # Nothing goes before what replaces it is there.
+    for file, words in made.items():
+        file.write_text(words, encoding="utf-8")
+    for old in (Path(step.path) for step in steps):
+        for file in {old, old.with_suffix(".sql")} - made.keys():
+            file.unlink(missing_ok=True)
     return path
 
 

@@ -115,7 +115,7 @@ def create_tickets() -> None:
             postgresql.TSVECTOR,
             sa.Computed(
                 "setweight(to_tsvector('english', title), 'A') || "
-                "setweight(to_tsvector('english', description), 'B')",
+                "setweight(to_tsvector('english', left(description, 100000)), 'B')",
                 persisted=True,
             ),
             nullable=False,

@@ -77,17 +77,22 @@ def move_all_rows() -> None:
 
 
 def move_rows(table: str, column: str) -> None:
-    """Rewrite the value a thousand rows a transaction, so that no writer waits for long."""
+    """Rewrite the value a thousand rows a transaction, so that no writer waits for long.
+
+    Locked before it is moved: else it would overwrite what a user has changed in between.
+    """
     op.execute(
         f"""
         DO $$
         DECLARE moved bigint;
         BEGIN
             LOOP
+                WITH batch AS (
+                    SELECT id FROM {table} WHERE {column} = 'waiting_on_customer'
+                    ORDER BY id LIMIT 1000 FOR NO KEY UPDATE
+                )
                 UPDATE {table} SET {column} = 'in_progress'
-                WHERE id IN (
-                    SELECT id FROM {table} WHERE {column} = 'waiting_on_customer' LIMIT 1000
-                );
+                FROM batch WHERE {table}.id = batch.id;
                 GET DIAGNOSTICS moved = ROW_COUNT;
                 COMMIT;
                 EXIT WHEN moved = 0;

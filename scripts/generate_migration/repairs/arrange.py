@@ -21,7 +21,7 @@ from .catalogue import Key
 from .column_types import finding as type_finding
 from .column_types import steps, without_check
 from .costs import needs_filling, needs_value, partitioned, rewriting
-from .indexes import Build, by_itself, unique_by_index
+from .indexes import built, by_itself, unique_by_index
 from .models import Models, native_enum, specification
 from .names import free_name
 from .operations import (
@@ -69,10 +69,17 @@ class Arrangement:
         self.dropped = {
             (self.key(op), str(op.constraint_name))
             for op in self.flat
-            if isinstance(op, ops.DropConstraintOp)
+            if isinstance(op, ops.DropConstraintOp) and op.constraint_type == "unique"
         }
-        self.indexed = self._indexes(ops.CreateIndexOp)
-        self.unindexed = self._indexes(ops.DropIndexOp)
+        self.unindexed = {
+            (self.key(op), str(op.index_name))
+            for op in self.flat
+            if isinstance(op, ops.DropIndexOp)
+        }
+        # The tables in use whose rows get another rule of uniqueness, outside a transaction.
+        self.newly_unique = {
+            self.key(op) for op in self.unique() if not self.partitioned(self.key(op))
+        }
         self.types = [op for op in self.flat if isinstance(op, SqlOp)]
 
     def key(self, op: Any) -> Key:
@@ -84,9 +91,14 @@ class Arrangement:
     def _keys(self, kind: type[Op]) -> set[Key]:
         return {self.key(op) for op in self.flat if isinstance(op, kind)}
 
-    def _indexes(self, kind: type[Any]) -> set[tuple[Key, str]]:
-        found: list[Any] = [op for op in self.flat if isinstance(op, kind)]
-        return {(self.key(op), str(op.index_name)) for op in found}
+    def unique(self) -> list[Any]:
+        """What makes columns unique, other than with their table."""
+        return [
+            op
+            for op in self.flat
+            if isinstance(op, ops.CreateUniqueConstraintOp)
+            or (isinstance(op, ops.CreateIndexOp) and op.unique)
+        ]
 
     def partitioned(self, key: Key) -> bool:
         """Whether PostgreSQL refuses CONCURRENTLY and NOT VALID there."""
@@ -137,19 +149,21 @@ class Arrangement:
         if self.partitioned(key):
             self.refuse(key, f"the index {op.index_name} is built under a lock")
             return [(Place.ALTER, op)]
-        replaced = (key, str(op.index_name)) in self.unindexed
-        built = Build(self.models.catalogue, key, replaced).index(op)
-        return [(Place.HEAVY, item) for item in built]
+        name = (key, str(op.index_name))
+        replaced = name in self.unindexed | self.dropped
+        heavy, rename = built(self.models.catalogue, key, op, replaced)
+        # A constraint takes its index with it in the last transaction.
+        last = Place.FINISH if name in self.dropped else Place.RENAME_INDEX
+        return [*((Place.HEAVY, item) for item in heavy), *([(last, rename)] if rename else [])]
 
     def drop_index(self, op: ops.DropIndexOp) -> Placed:
-        """The same; one that is exchanged for another of its name goes when that is built."""
+        """The same, when all others are built: one of them may take its place, or its name."""
         key = self.key(op)
         if key in self.gone:
             return [(Place.DROP_COLUMN, op)]
         if self.partitioned(key):
             return [(Place.DROP_CONSTRAINT, op)]
-        replaced = (key, str(op.index_name)) in self.indexed
-        return [] if replaced else [(Place.HEAVY, by_itself(op))]
+        return [(Place.DROP_INDEX, by_itself(op))]
 
     def constraint(self, op: Any) -> Placed:
         """Added without a look at the rows, where the table is in use; they come later."""
@@ -162,7 +176,7 @@ class Arrangement:
         if isinstance(op, ops.CreateForeignKeyOp) and self.leans(op):
             return [(Place.LATE_FOREIGN_KEY, op)]
         if isinstance(op, ops.CreateUniqueConstraintOp):
-            replaced = (key, str(op.constraint_name)) in self.dropped
+            replaced = (key, str(op.constraint_name)) in self.unindexed | self.dropped
             heavy, finish = unique_by_index(self.models.catalogue, key, op, replaced)
             return [*((Place.HEAVY, item) for item in heavy), (Place.FINISH, finish)]
         if isinstance(op, (ops.CreateForeignKeyOp, ops.CreateCheckConstraintOp)):
@@ -171,18 +185,40 @@ class Arrangement:
         return [(Place.NOT_VALID, op)]
 
     def drop_constraint(self, op: ops.DropConstraintOp) -> Placed:
-        """A moment; foreign keys first."""
-        foreign = op.constraint_type == "foreignkey"
-        return [(Place.DROP_FOREIGN_KEY if foreign else Place.DROP_CONSTRAINT, op)]
+        """A moment; foreign keys first.  What is exchanged stands until its successor is built."""
+        if op.constraint_type == "foreignkey":
+            late = self.is_built_late(op)
+            return [(Place.LATE_DROP_FOREIGN_KEY if late else Place.DROP_FOREIGN_KEY, op)]
+        late = op.constraint_type == "unique" and self.key(op) in self.newly_unique
+        return [(Place.LATE_DROP_CONSTRAINT if late else Place.DROP_CONSTRAINT, op)]
 
-    def leans(self, op: Any) -> bool:
-        """Whether the foreign key refers to columns whose uniqueness is still to be built."""
+    def is_built_late(self, op: ops.DropConstraintOp) -> bool:
+        """Whether the foreign key is exchanged, and so is the constraint that it leans on."""
+        before = op._reverse
+        if not isinstance(before, ops.CreateForeignKeyOp):
+            return False
+        dropped = [
+            other._reverse
+            for other in self.flat
+            if isinstance(other, ops.DropConstraintOp)
+            and isinstance(other._reverse, ops.CreateUniqueConstraintOp)
+        ]
+        return self.leans(before, dropped) and any(
+            self.key(other) == self.key(op) and ends(other) == ends(before) and self.leans(other)
+            for other in self.flat
+            if isinstance(other, ops.CreateForeignKeyOp)
+        )
+
+    def leans(self, op: Any, on: Sequence[Any] | None = None) -> bool:
+        """Whether the foreign key refers to columns whose uniqueness is still to be built.
+
+        Or to those that one of *on* keeps unique.
+        """
         target = self.models.catalogue.key(op.kw.get("referent_schema"), op.referent_table)
         return target not in self.created and any(
-            self.key(other) == target and {str(item) for item in other.columns} == {*op.remote_cols}
-            for other in self.flat
-            if isinstance(other, ops.CreateUniqueConstraintOp)
-            or (isinstance(other, ops.CreateIndexOp) and other.unique)
+            self.key(other) == target
+            and {getattr(item, "name", str(item)) for item in other.columns} == {*op.remote_cols}
+            for other in (self.unique() if on is None else on)
         )
 
     def validation(self, key: Key, name: Any) -> SqlOp:
@@ -304,8 +340,8 @@ class Arrangement:
         placed.sort(key=lambda item: item[0])
         values = [op for place, op in placed if place == Place.VALUES]
         early = [item for item in placed if Place.VALUES < item[0] < Place.HEAVY]
-        heavy = [op for place, op in placed if place == Place.HEAVY]
-        late = [item for item in placed if item[0] > Place.HEAVY]
+        heavy = [op for place, op in placed if Place.HEAVY <= place <= Place.RENAME_INDEX]
+        late = [item for item in placed if item[0] > Place.RENAME_INDEX]
         if all(isinstance(op, CommentOp) for _, op in placed):
             return [*(op for _, op in placed), *([NothingOp()] if placed else [])]
         found: list[Op] = []
@@ -363,6 +399,11 @@ def undone(op: ops.CreateForeignKeyOp | ops.CreateCheckConstraintOp) -> ops.Drop
     else:
         table, schema, kind = op.table_name, op.schema, "check"
     return ops.DropConstraintOp(op.constraint_name, table, kind, schema=schema, if_exists=True)
+
+
+def ends(op: ops.CreateForeignKeyOp) -> tuple[Any, ...]:
+    """From which columns to which a foreign key leads."""
+    return op.local_cols, op.kw.get("referent_schema"), op.referent_table, op.remote_cols
 
 
 def copied(column: Column[Any]) -> Column[Any]:

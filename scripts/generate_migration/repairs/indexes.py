@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 from alembic.operations import ops
@@ -25,36 +24,30 @@ def dropping(name: Any, table: str, schema: str | None) -> ops.DropIndexOp:
     return ops.DropIndexOp(name, table, schema=schema, if_exists=True, postgresql_concurrently=True)
 
 
-@dataclass
-class Build:
-    """Builds an index of the table *key*; *replaced*: one of that name stands there."""
+def built(
+    catalogue: Catalogue, key: Key, op: ops.CreateIndexOp, replaced: bool
+) -> tuple[list[Op], SqlOp | None]:
+    """The build of an index, and what gives it its name where that is taken until then.
 
-    catalogue: Catalogue
-    key: Key
-    replaced: bool
-
-    def index(self, op: ops.CreateIndexOp) -> list[Op]:
-        """What is left of a build that failed is dropped first; queries keep the old one."""
-        table = str(op.table_name)
-        final = str(op.index_name)
-        name: Any = op.index_name
-        if self.replaced:
-            name = conv(free_name(self.catalogue, self.key[0], final, "", "new"))
-        made = ops.CreateIndexOp(
-            name,
-            table,
-            op.columns,
-            schema=op.schema,
-            unique=op.unique,
-            **{**op.kw, "postgresql_concurrently": True},
-        )
-        found: list[Op] = [dropping(name, table, op.schema), made]
-        if self.replaced:
-            old = name_of((self.key[0], str(name)), self.catalogue.default_schema)
-            sql = f"ALTER INDEX {old} RENAME TO {PREPARE.quote(final)}"
-            found.append(dropping(op.index_name, table, op.schema))
-            found.append(SqlOp([sql], rank=Place.HEAVY, back=Place.HEAVY, table=self.key))
-        return found
+    What is left of a build that failed is dropped first.  *replaced*: an index of that name stands
+    there; it serves queries, and keeps what it keeps unique, until this one can.
+    """
+    final = str(op.index_name)
+    name: Any = conv(free_name(catalogue, key[0], final, "", "new")) if replaced else op.index_name
+    made = ops.CreateIndexOp(
+        name,
+        str(op.table_name),
+        op.columns,
+        schema=op.schema,
+        unique=op.unique,
+        **{**op.kw, "postgresql_concurrently": True},
+    )
+    found: list[Op] = [dropping(name, str(op.table_name), op.schema), made]
+    if not replaced:
+        return found, None
+    new = name_of((key[0], str(name)), catalogue.default_schema)
+    sql = f"ALTER INDEX {new} RENAME TO {PREPARE.quote(final)}"
+    return found, SqlOp([sql], rank=Place.RENAME_INDEX, back=Place.RENAME_INDEX, table=key)
 
 
 def unique_by_index(
@@ -62,7 +55,7 @@ def unique_by_index(
 ) -> tuple[list[Op], SqlOp]:
     """The unique index, and the moment in which it becomes the constraint.
 
-    *replaced*: a constraint of that name stands there until then.
+    *replaced*: a constraint, or an index, of that name stands there until then.
     """
     final = str(op.constraint_name)
     name = free_name(catalogue, key[0], final, "", "new") if replaced else final

@@ -36,6 +36,10 @@ class Place(IntEnum):
     ALTER = 20
     NOT_VALID = 21
     HEAVY = 25  # outside a transaction
+    DROP_INDEX = 26  # the same, once what takes its place is built
+    RENAME_INDEX = 27  # the same
+    LATE_DROP_FOREIGN_KEY = 28  # with what takes its place
+    LATE_DROP_CONSTRAINT = 29  # the same
     FINISH = 30
     LATE_FOREIGN_KEY = 31
     DROP_COLUMN = 32

@@ -14,20 +14,27 @@ MANYTOMANY = RelationshipDirection.MANYTOMANY
 
 
 def child_columns(prop: RelationshipProperty[Any]) -> list[Column[Any]]:
-    """The foreign key's columns, at the child, of a one-to-many."""
+    """The columns, at the child, of a one-to-many, that the ORM writes."""
+    return [column for _, column in prop.synchronize_pairs if isinstance(column, Column)]
+
+
+def compared_columns(prop: RelationshipProperty[Any]) -> list[Column[Any]]:
+    """The columns, at the child, that the join compares: besides, a tenant's for example."""
     pairs = prop.local_remote_pairs or []
     return [remote for _, remote in pairs if isinstance(remote, Column)]
 
 
-def foreign_key_of(columns: list[Column[Any]]) -> ForeignKeyConstraint | None:
-    """The one foreign key over exactly these columns of one table; None where there is none."""
-    tables = {column.table for column in columns}
+def foreign_key_of(prop: RelationshipProperty[Any]) -> ForeignKeyConstraint | None:
+    """The one foreign key over all that is written and no more than is compared; else None."""
+    written, compared = set(child_columns(prop)), set(compared_columns(prop))
+    tables = {column.table for column in written}
     if len(tables) != 1:
         return None
     table = tables.pop()
     if not isinstance(table, Table):
         return None
-    found = [key for key in table.foreign_key_constraints if set(key.columns) == set(columns)]
+    keys = [(key, set(key.columns)) for key in table.foreign_key_constraints]
+    found = [key for key, columns in keys if written <= columns <= compared]
     return found[0] if len(found) == 1 else None
 
 

@@ -3,31 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
+
+from sqlalchemy.orm import RelationshipProperty
 
 from ..core import DOCS, Hit, Project, Rule
 from ._cascades import ONETOMANY, child_columns, foreign_key_of, on_delete
+
+NEVER_LOADED = {"write_only", "dynamic"}
 
 
 def check(project: Project) -> Iterator[Hit]:
     """Collections whose delete depends on whether the ORM or plain SQL deletes the parent."""
     for mapper, prop in project.relationships():
-        if prop.direction is not ONETOMANY or prop.viewonly or prop.passive_deletes:
+        # With passive_deletes="all" the ORM leaves them alone, loaded or not.
+        if prop.direction is not ONETOMANY or prop.viewonly or prop.passive_deletes == "all":
             continue
-        columns = child_columns(prop)
-        key = foreign_key_of(columns)
-        if key is None:
-            continue
-        if prop.cascade.delete and on_delete(key) == "SET NULL":
-            message = "the ORM deletes the children, and the database keeps them with NULL"
-        elif (
-            not prop.cascade.delete
-            and on_delete(key) == "CASCADE"
-            and all(column.nullable for column in columns)
-        ):
-            message = "the database deletes the children, and the ORM keeps them with NULL"
-        else:
-            continue
-        yield Hit(message, mapper=mapper, attribute=prop.key)
+        key = foreign_key_of(prop)
+        message = disagreement(prop, on_delete(key)) if key is not None else None
+        if message is not None:
+            yield Hit(message, mapper=mapper, attribute=prop.key)
+
+
+def disagreement(prop: RelationshipProperty[Any], action: str) -> str | None:
+    """What the ORM and a foreign key with ON DELETE *action* do differently."""
+    if prop.cascade.delete and action == "SET NULL" and not prop.passive_deletes:
+        return "the ORM deletes the children, and the database keeps them with NULL"
+    if prop.cascade.delete or action != "CASCADE":
+        return None
+    if not prop.passive_deletes and all(column.nullable for column in child_columns(prop)):
+        return "the database deletes the children, and the ORM keeps them with NULL"
+    if prop.passive_deletes and prop.lazy not in NEVER_LOADED:
+        return "the database deletes the children, and the ORM sets those that are loaded to NULL"
+    return None
 
 
 RULE = Rule(
@@ -35,10 +43,12 @@ RULE = Rule(
     severity="warning",
     family="cascades",
     title="The ORM and the database disagree on what goes with a parent",
-    why="session.delete(parent) and delete(Parent), or psql, leave different rows behind.",
+    why="session.delete(parent) and delete(Parent), or psql, leave different rows behind; with "
+    "passive_deletes=True it depends on what was loaded, too.",
     fix="Say the same on both sides:\n"
     "    ondelete='CASCADE' with cascade='all, delete-orphan', passive_deletes=True\n"
-    "    ondelete='SET NULL' with passive_deletes=True and no delete cascade",
+    "    ondelete='SET NULL' with passive_deletes=True and no delete cascade\n"
+    "    ondelete='CASCADE' with passive_deletes='all', where the database alone deletes",
     url=f"{DOCS}/orm/cascades.html#using-foreign-key-on-delete-cascade-with-orm-relationships",
     check=check,
     bad="""
@@ -48,6 +58,7 @@ class Ticket(Base):
     id: Mapped[int] = mapped_column(primary_key=True)
     comments: Mapped[list["Comment"]] = relationship(cascade="all, delete-orphan")  # found
     files: Mapped[list["File"]] = relationship()  # found
+    links: Mapped[list["Link"]] = relationship(passive_deletes=True)  # found
 
 
 class Comment(Base):
@@ -61,6 +72,15 @@ class Comment(Base):
 
 class File(Base):
     __tablename__ = "files"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    ticket_id: Mapped[int | None] = mapped_column(
+        ForeignKey("tickets.id", ondelete="CASCADE"), index=True
+    )
+
+
+class Link(Base):
+    __tablename__ = "links"
 
     id: Mapped[int] = mapped_column(primary_key=True)
     ticket_id: Mapped[int | None] = mapped_column(
@@ -94,6 +114,10 @@ class Ticket(Base):
     comments: WriteOnlyMapped["Comment"] = relationship(
         back_populates="ticket", cascade="all, delete-orphan", passive_deletes=True
     )
+    files: Mapped[list["File"]] = relationship(
+        back_populates="ticket", passive_deletes="all", lazy="raise"
+    )
+    links: WriteOnlyMapped["Link"] = relationship(back_populates="ticket", passive_deletes=True)
 
 
 class Comment(Base):
@@ -104,5 +128,21 @@ class Comment(Base):
         ForeignKey("tickets.id", ondelete="CASCADE"), index=True
     )
     ticket: Mapped[Ticket | None] = relationship(back_populates="comments", lazy="raise")
+
+
+class File(Base):
+    __tablename__ = "files"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    ticket_id: Mapped[int] = mapped_column(ForeignKey("tickets.id", ondelete="CASCADE"), index=True)
+    ticket: Mapped[Ticket] = relationship(back_populates="files", lazy="raise")
+
+
+class Link(Base):
+    __tablename__ = "links"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    ticket_id: Mapped[int] = mapped_column(ForeignKey("tickets.id", ondelete="CASCADE"), index=True)
+    ticket: Mapped[Ticket] = relationship(back_populates="links", lazy="raise")
 """,
 )

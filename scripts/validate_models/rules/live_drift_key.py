@@ -1,4 +1,4 @@
-"""A primary key or a unique constraint differs."""
+"""A primary key, a unique or an exclusion constraint differs."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ RULE = Rule(
     name="drift-key",
     severity="error",
     family="database",
-    title="A primary key or a unique constraint differs",
-    why="What the models hold to be unique is not, and ON CONFLICT fails; or the database "
-    "refuses rows that the models allow.",
-    fix="Write the migration by hand: Alembic does not see a changed primary key.",
+    title="A primary key, a unique or an exclusion constraint differs",
+    why="The database takes rows that the models forbid, and ON CONFLICT fails; or it refuses "
+    "rows that they allow.",
+    fix="Write the migration by hand: Alembic sees neither a changed primary key nor an exclusion.",
     url=f"{POSTGRES}/ddl-constraints.html#DDL-CONSTRAINTS-UNIQUE-CONSTRAINTS",
     check=found_live("drift-key"),
     bad="""

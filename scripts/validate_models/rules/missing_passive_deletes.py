@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ..core import DOCS, Hit, Project, Rule
-from ._cascades import ONETOMANY, child_columns, foreign_key_of, on_delete
+from ._cascades import ONETOMANY, foreign_key_of, on_delete
 
 LOADED = {"joined", "selectin", "subquery", "immediate", False}  # together with the parent
 
@@ -19,7 +19,7 @@ def check(project: Project) -> Iterator[Hit]:
             continue  # one row; or there anyway, and passive_deletes is for what is not
         if prop.mapper.dispatch.before_delete or prop.mapper.dispatch.after_delete:
             continue  # somebody listens to each
-        key = foreign_key_of(child_columns(prop))
+        key = foreign_key_of(prop)
         if key is not None and prop.cascade.delete and on_delete(key) == "CASCADE":
             yield Hit(
                 f"deleting a {mapper.class_.__name__} loads every row of {prop.key} first",

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from sqlalchemy import Table
 
 from ..core import DOCS, Hit, Project, Rule, unique_sets
-from ._cascades import ONETOMANY, child_columns, foreign_key_of, is_plain_join
+from ._cascades import ONETOMANY, compared_columns, foreign_key_of, is_plain_join
 
 
 def check(project: Project) -> Iterator[Hit]:
@@ -17,8 +17,8 @@ def check(project: Project) -> Iterator[Hit]:
             continue
         if prop.mapper.common_parent(mapper) and not prop._reverse_property:
             continue  # a self reference: its own rule tells what is wrong
-        columns = child_columns(prop)
-        key = foreign_key_of(columns)
+        columns = compared_columns(prop)
+        key = foreign_key_of(prop)
         if key is None or not is_plain_join(prop):
             continue
         table = key.table

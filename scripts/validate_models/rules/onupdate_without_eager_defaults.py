@@ -1,4 +1,4 @@
-"""An ``updated_at`` that asyncio cannot read after an UPDATE."""
+"""An ``updated_at`` or a generated column that asyncio cannot read after an UPDATE."""
 
 from __future__ import annotations
 
@@ -21,8 +21,6 @@ def check(project: Project) -> Iterator[Hit]:
                 onupdate = getattr(column, "onupdate", None)
                 by_sql = onupdate is not None and onupdate.is_clause_element
                 if by_sql or getattr(column, "server_onupdate", None) is not None:
-                    if getattr(column, "computed", None) is not None:
-                        continue
                     yield Hit(
                         f"{prop.key} is expired by every UPDATE that the ORM sends",
                         mapper=mapper,
@@ -35,8 +33,8 @@ RULE = Rule(
     name="onupdate-without-eager-defaults",
     severity="warning",
     family="asyncio",
-    title="SQL onupdate without eager_defaults, under asyncio",
-    why="After an UPDATE the value is not known; reading it is a lazy load, which raises "
+    title="SQL onupdate or Computed without eager_defaults, under asyncio",
+    why="After an UPDATE the server's value is not known; reading it is a lazy load, which raises "
     "MissingGreenlet. The default 'auto' fetches after an INSERT only.",
     fix="    class Base(DeclarativeBase):\n        __mapper_args__ = {'eager_defaults': True}",
     url=f"{DOCS}/orm/extensions/asyncio.html#preventing-implicit-io-when-using-asyncsession",
@@ -52,6 +50,7 @@ class Note(Base):
     updated_at: Mapped[datetime] = mapped_column(  # found
         server_default=func.now(), onupdate=func.now()
     )
+    length: Mapped[int] = mapped_column(Computed("length(body)", persisted=True))  # found
 """,
     good="""
 class Note(Base):
@@ -61,6 +60,7 @@ class Note(Base):
     id: Mapped[int] = mapped_column(primary_key=True)
     body: Mapped[str]
     updated_at: Mapped[datetime] = mapped_column(server_default=func.now(), onupdate=func.now())
+    length: Mapped[int] = mapped_column(Computed("length(body)", persisted=True))
 """,
     near_miss="""
 class Note(Base):

@@ -99,5 +99,30 @@ class Ticket(Base):
     assignee: Mapped[User | None] = relationship(
         back_populates="assigned", foreign_keys=assignee_id, lazy="raise"
     )
+    tenant: Mapped[str]
+    comments: Mapped[list["Comment"]] = relationship(
+        primaryjoin=lambda: and_(
+            Ticket.id == foreign(Comment.ticket_id), Ticket.tenant == Comment.tenant
+        ),
+        back_populates="ticket",
+        lazy="raise",
+    )
+
+
+class Comment(Base):
+    __tablename__ = "comments"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    tenant: Mapped[str]
+    ticket_id: Mapped[int | None] = mapped_column(
+        ForeignKey("tickets.id", ondelete="SET NULL"), index=True
+    )
+    ticket: Mapped[Ticket | None] = relationship(
+        primaryjoin=lambda: and_(
+            foreign(Comment.ticket_id) == Ticket.id, Comment.tenant == Ticket.tenant
+        ),
+        back_populates="comments",
+        lazy="raise",
+    )
 """,
 )

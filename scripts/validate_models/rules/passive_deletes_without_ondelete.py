@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ..core import DOCS, Hit, Project, Rule
-from ._cascades import ONETOMANY, child_columns, foreign_key_of, on_delete
+from ._cascades import ONETOMANY, foreign_key_of, on_delete
 
 
 def check(project: Project) -> Iterator[Hit]:
@@ -14,7 +14,7 @@ def check(project: Project) -> Iterator[Hit]:
         # passive_deletes="all" says that the parent is held: that is a RESTRICT, and meant.
         if prop.direction is not ONETOMANY or prop.viewonly or prop.passive_deletes is not True:
             continue
-        key = foreign_key_of(child_columns(prop))
+        key = foreign_key_of(prop)
         if key is not None and on_delete(key) in {"NO ACTION", "RESTRICT"}:
             yield Hit(
                 f"the ORM leaves {prop.key} to the database, whose foreign key has "

@@ -17,11 +17,13 @@ import pytest
 from sqlalchemy import Engine, func, select, text, update
 from sqlalchemy.orm import Session
 
+from examples.bulk_operations.__main__ import show
 from examples.bulk_operations.importing import (
     BadRowsError,
     Report,
     import_at_once,
     import_tickets,
+    write,
 )
 from examples.bulk_operations.records import (
     ImportRefusedError,
@@ -32,10 +34,17 @@ from examples.bulk_operations.records import (
     records,
 )
 from examples.database import PoolSettings, create_sync_engine
-from examples.models import ImportCheckpoint, Ticket, TicketStatus
+from examples.models import (
+    ImportCheckpoint,
+    Organization,
+    Ticket,
+    TicketPriority,
+    TicketStatus,
+)
 from examples.testing_patterns.factories import make_organization, make_ticket, make_user
 from examples.testing_patterns.plugin import SYNC_DRIVERS
-from tests.waiting import until
+from tests.saved import saved
+from tests.waiting import DEADLINE, in_thread, until
 
 ROOT = Path(__file__).resolve().parents[3]
 COLUMNS = ["ticket_number", "title", "description", "organization", "creator", "status"]
@@ -156,6 +165,110 @@ def test_what_postgresql_alone_refuses_is_found_by_halving(desk: Engine, tmp_pat
     assert "Ticket 37" not in report.examples[0].reason
 
 
+# --- What others have -----------------------------------------------------------------------------
+
+
+def tickets(engine: Engine) -> dict[str, tuple[str, str]]:
+    """Organization and title of each live ticket, by number."""
+    with Session(engine) as session:
+        found = session.execute(
+            select(Ticket.ticket_number, Organization.slug, Ticket.title)
+            .join(Ticket.organization)
+            .where(Ticket.deleted_at.is_(None))
+        )
+        return {number: (slug, title) for number, slug, title in found}
+
+
+@pytest.mark.parametrize("batch", [1, 100])
+def test_a_number_is_one_organizations(desk: Engine, tmp_path: Path, batch: int) -> None:
+    with Session(desk) as session, session.begin():
+        session.add(make_organization(slug="globex"))
+    load(desk, write_jsonl(tmp_path / "acme.jsonl", [row(1), row(3)]))
+    with Session(desk) as session, session.begin():
+        deleted = update(Ticket).where(Ticket.ticket_number == "CRM-3")
+        session.execute(deleted.values(deleted_at=func.now()))
+    globex = {"organization": "globex", "title": "Theirs"}
+    rows = [row(1, **globex), row(2, **globex), row(2), row(2, **globex), row(3, **globex), row(4)]
+    path = write_jsonl(tmp_path / "globex.jsonl", [*rows, row(4, **globex)])
+    report = load(desk, path, batch=batch)
+    assert rejected_lines(path.with_suffix(".rejects")) == [1, 3, 7]
+    assert {"another organization has" in each.reason for each in report.examples} == {True}
+    assert tickets(desk) == {
+        "CRM-1": ("acme", "Ticket 1"),
+        "CRM-2": ("globex", "Theirs"),
+        "CRM-3": ("globex", "Theirs"),
+        "CRM-4": ("acme", "Ticket 4"),
+    }
+
+
+def test_a_number_that_is_taken_meanwhile(desk: Engine) -> None:
+    batch = [Record(line, row(line), 0) for line in range(4)]
+    with Session(desk) as one, Session(desk) as two:
+        globex = saved(one, make_organization(slug="globex"))
+        saved(one, make_ticket(ticket_number="CRM-2", title="Theirs", organization=globex))
+        waiting = in_thread(desk, two, lambda: write(two, batch))
+        one.commit()
+        written, rejected = waiting.result(DEADLINE)
+        two.commit()
+    assert (dict(written), [each.line for each in rejected]) == ({"inserted": 3}, [2])
+    assert "another organization has" in rejected[0].reason
+    assert tickets(desk)["CRM-2"] == ("globex", "Theirs")
+
+
+@pytest.mark.parametrize("batch", [1, 100])
+def test_a_priority_that_is_not_given_stays(desk: Engine, tmp_path: Path, batch: int) -> None:
+    path = write_csv(tmp_path / "tickets.csv", [row(1), row(2)])
+    load(desk, path, batch=batch)
+    urgent = update(Ticket).where(Ticket.ticket_number == "CRM-1")
+    with Session(desk) as session, session.begin():
+        session.execute(urgent.values(priority=TicketPriority.URGENT))
+    assert load(desk, path, batch=batch, again=True).outcomes == {"unchanged": 2}
+    more = [row(2, priority="high"), row(2), row(3, priority="low"), row(3), row(3, title="New")]
+    load(desk, write_jsonl(tmp_path / "more.jsonl", more), batch=batch)
+    with Session(desk) as session:
+        found = session.execute(select(Ticket.ticket_number, Ticket.priority)).all()
+    assert {number: priority.value for number, priority in found} == {
+        "CRM-1": "urgent",
+        "CRM-2": "high",
+        "CRM-3": "low",
+    }
+
+
+# --- Not UTF-8, not JSON --------------------------------------------------------------------------
+
+HALF = "Hi \ud83d"
+
+
+def test_rows_that_no_driver_can_send_are_rejected(
+    desk: Engine, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    deep: list[Any] = []
+    for _ in range(400):
+        deep = [deep]
+    rows = [row(1), row(2, title=HALF), row(3, **{HALF: "x"}), row(4, title=deep), row(5)]
+    path = write_jsonl(tmp_path / "tickets.jsonl", rows)
+    with path.open("a") as file:
+        file.write("[" * 100_000 + "\n" + json.dumps(row(7)) + "\n")
+    report = load(desk, path)
+    assert numbers(desk) == [1, 5, 7]
+    said = path.with_suffix(".rejects").read_text(encoding="utf-8")
+    found = [json.loads(line) for line in said.splitlines()]
+    assert [each["line"] for each in found] == [2, 3, 4, 6]
+    assert [each["reason"] for each in found[:3]] == [
+        "title: not UTF-8 text",
+        f"unknown {HALF}",
+        "title: received list; expected text",
+    ]
+    assert found[3]["reason"].startswith("not JSON: ")
+    assert found[0]["values"]["title"] == HALF
+    for output_format in ("full", "json"):
+        show(report, output_format, path)
+    assert "line 3: unknown Hi \\ud83d" in capsys.readouterr().out
+
+
+# --- Killed, twice, in one file -------------------------------------------------------------------
+
+
 class Killed(Exception):
     """The process is gone."""
 
@@ -166,6 +279,7 @@ def test_a_run_that_ends_in_the_middle_goes_on(
 ) -> None:
     rows = [row(n, **({"title": ""} if n % 10 == 7 else {})) for n in range(100)]
     path = write_jsonl(tmp_path / "tickets.jsonl", rows)
+    path.with_suffix(".rejects").write_text('{"line": 0}\n')  # of an earlier import
     import examples.bulk_operations.importing as module
 
     name = {"after the rows": "append", "after the rejects": "move"}.get(moment)
@@ -190,12 +304,13 @@ def test_a_run_that_ends_in_the_middle_goes_on(
             load(desk, path, batch=20, progress=stop)
     done = 60 if moment == "after the commit" else 40
     assert len(numbers(desk)) == done * 9 // 10
+    with path.with_suffix(".rejects").open("ab") as file:
+        file.write(b'{"file": "tick')  # so far the disk
     report = load(desk, path, batch=7)
     assert (report.skipped, report.rows) == (done, 100 - done)
     assert numbers(desk) == [n for n in range(100) if n % 10 != 7]
-    assert rejected_lines(path.with_suffix(".rejects")) == [
-        n + 1 for n in range(100) if n % 10 == 7
-    ]
+    lines = [n + 1 for n in range(100) if n % 10 == 7]
+    assert rejected_lines(path.with_suffix(".rejects")) == [0, *lines]
 
 
 def command(path: Path, url: str, *options: str) -> list[str]:
@@ -263,7 +378,8 @@ def test_all_or_nothing(desk: Engine, tmp_path: Path) -> None:
 
 
 def test_two_processes_with_one_file(desk: Engine, tmp_path: Path) -> None:
-    path = write_jsonl(tmp_path / "tickets.jsonl", [row(n) for n in range(40)])
+    rows = [row(n, **({"title": ""} if n % 10 == 7 else {})) for n in range(40)]
+    path = write_jsonl(tmp_path / "tickets.jsonl", rows)
     started = False
 
     def other(_rows: int, _read: int) -> None:
@@ -274,7 +390,47 @@ def test_two_processes_with_one_file(desk: Engine, tmp_path: Path) -> None:
 
     with pytest.raises(ImportRefusedError, match="another process imports this file"):
         load(desk, path, batch=10, progress=other)
-    assert numbers(desk) == list(range(40))
+    assert numbers(desk) == [n for n in range(40) if n % 10 != 7]
+    assert rejected_lines(path.with_suffix(".rejects")) == [8, 18, 28, 38]
+
+
+@pytest.mark.parametrize("killed", [False, True])
+def test_two_files_with_one_file_of_rejects(
+    desk: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, killed: bool
+) -> None:
+    rejects = tmp_path / "all.jsonl"
+    rejects.write_text("Mine.\n")
+    paths = []
+    for name, bad in (("a", 3), ("b", 5)):
+        rows = [row(n, **({"title": ""} if n % 10 == bad else {})) for n in range(20)]
+        paths.append(write_jsonl(tmp_path / f"{name}.jsonl", rows))
+
+    def stop(*_arguments: object) -> None:
+        raise Killed
+
+    if killed:
+        with monkeypatch.context() as patch:
+            patch.setattr("examples.bulk_operations.importing.move", stop)
+            with pytest.raises(Killed):
+                import_tickets(desk, paths[0], kind="jsonl", rejects=rejects, batch=7)
+        assert '"a.jsonl", "line": 4' in rejects.read_text()
+        paths.reverse()  # the other one comes between
+    for path in paths:
+        import_tickets(desk, path, kind="jsonl", rejects=rejects, batch=7)
+    first, *lines = rejects.read_text().splitlines()
+    found = [(each["file"], each["line"]) for each in map(json.loads, lines)]
+    assert first == "Mine."
+    assert sorted(found) == [("a.jsonl", 4), ("a.jsonl", 14), ("b.jsonl", 6), ("b.jsonl", 16)]
+
+
+def test_a_file_is_not_for_its_own_rejects(desk: Engine, tmp_path: Path) -> None:
+    path = write_jsonl(tmp_path / "tickets.jsonl", [row(1), row(2, title="")])
+    said, link = path.read_text(), tmp_path / "link"
+    link.symlink_to(path)
+    for rejects in (path, link):
+        with pytest.raises(ImportRefusedError, match="for its own rejects; expected another file"):
+            import_tickets(desk, path, kind="jsonl", rejects=rejects)
+    assert (path.read_text(), numbers(desk)) == (said, [])
 
 
 # --- The file -------------------------------------------------------------------------------------
@@ -322,6 +478,8 @@ GOOD = row(1)
     [
         ({"title": None}, "title: received NoneType; expected text"),
         ({"title": "a\0b"}, "title: not UTF-8 text"),
+        ({"description": HALF}, "description: not UTF-8 text"),
+        ({"title": "\udc3d"}, "title: not UTF-8 text"),
         ({"ticket_number": " "}, "ticket_number: received none"),
         ({"priority": "HIGH"}, "priority: received 'HIGH'; expected one of low"),
         ({"created_at": "2026-01-01"}, "created_at: received '2026-01-01'; expected"),

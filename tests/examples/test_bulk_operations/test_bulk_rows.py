@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
 from datetime import time as clock
 from decimal import Decimal
+from hashlib import md5
 from itertools import pairwise
 from typing import Any
 from uuid import UUID
@@ -26,9 +27,12 @@ import pytest
 import sqlalchemy
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from psycopg.types.json import set_json_dumps
 from sqlalchemy import (
     ARRAY,
+    BindParameter,
     Column,
+    ColumnElement,
     Engine,
     Integer,
     LargeBinary,
@@ -36,6 +40,7 @@ from sqlalchemy import (
     Numeric,
     Table,
     Text,
+    TypeDecorator,
     Uuid,
     delete,
     func,
@@ -270,6 +275,96 @@ def test_copy_uses_the_engines_serializer(real_commits: str, driver: str) -> Non
         copy_rows(session, OutboxMessage, ["topic", "payload"], [("t", {"by": "json.dumps"})])
         assert session.scalar(select(OutboxMessage.payload)) == {"by": "serializer"}
     engine.dispose()
+
+
+def marked(value: Any) -> str:
+    """JSON as nobody else dumps it."""
+    return json.dumps(value | {"by": "psycopg"})
+
+
+def test_copy_dumps_as_psycopg_is_told(real_commits: str) -> None:
+    engine = create_sync_engine(real_commits, driver="psycopg")
+    with Session(engine) as session:
+        raw: Any = session.connection().connection.driver_connection
+        set_json_dumps(marked, raw)
+        insert_rows(session, OutboxMessage, [{"topic": "t", "payload": {}}])
+        assert copy_rows(session, OutboxMessage, ["topic", "payload"], [("t", {})] * 2) == 2
+        assert session.scalars(select(OutboxMessage.payload)).all() == [{"by": "psycopg"}] * 3
+    engine.dispose()
+
+
+@pytest.mark.asyncio
+async def test_copy_dumps_as_psycopg_is_told_under_asyncio(real_commits: str) -> None:
+    engine = create_asyncio_engine(real_commits, driver="psycopg")
+    async with async_session_factory(engine)() as session:
+        raw: Any = await (await session.connection()).get_raw_connection()
+        set_json_dumps(marked, raw.driver_connection)
+        await async_copy_rows(session, OutboxMessage, ["topic", "payload"], [("t", {})] * 2)
+        stored = await session.scalars(select(OutboxMessage.payload))
+        assert stored.all() == [{"by": "psycopg"}] * 2
+    await engine.dispose()
+
+
+@scenario
+def copy_refuses_another_tenants_schema(session: Session) -> None:
+    keys, connection = keys_of(session), session.connection()
+    rows = numbered(keys, [1])
+    columns, values = list(rows[0]), [tuple(row.values()) for row in rows]
+    ways: list[Callable[[], object]] = [
+        lambda: copy_rows(session, Ticket, columns, values),
+        lambda: bulk_insert_with_return(session, rows),
+        lambda: upsert_rows(session, TICKETS, rows),
+        lambda: update_rows(session, Ticket, [{"id": 1, "title": "t"}]),
+    ]
+    connection.execution_options(schema_translate_map={None: "tenant"})
+    for way in ways:
+        with (
+            assert_statements(session, exactly=0),
+            pytest.raises(ValueError, match="received a schema_translate_map for tickets"),
+        ):
+            way()
+    connection.execution_options(schema_translate_map={"elsewhere": "tenant"})
+    assert copy_rows(session, Ticket, columns, values) == 1
+    assert session.scalar(select(func.count()).select_from(Ticket)) == 1
+
+
+class Sealed(TypeDecorator[str]):
+    """A text that its INSERT seals, as ``pgp_sym_encrypt`` does."""
+
+    impl = Text
+    cache_ok = True
+
+    def bind_expression(self, bindparam: BindParameter[str]) -> ColumnElement[str]:
+        return func.md5(bindparam, type_=self)
+
+
+SEALED = Table(
+    "sealed", MetaData(), Column("id", Integer, primary_key=True), Column("secret", Sealed)
+)
+
+
+@scenario
+def copy_refuses_what_an_insert_would_seal(session: Session) -> None:
+    connection = session.connection()
+    SEALED.create(connection)
+    with (
+        assert_statements(session, exactly=0),
+        pytest.raises(
+            TypeError, match=r"received sealed\.secret, whose type has a bind_expression"
+        ),
+    ):
+        copy_into(connection, SEALED, ["id", "secret"], [(1, "plain")])
+    with (
+        assert_statements(session, exactly=0),
+        pytest.raises(TypeError, match=r"received sealed\.secret"),
+        staged(connection, SEALED, [{"id": 1, "secret": "plain"}]),
+    ):
+        pass
+    assert connection.scalar(select(func.count()).select_from(SEALED)) == 0
+    connection.execute(insert(SEALED), [{"id": 1, "secret": "plain"}])
+    assert copy_into(connection, SEALED, ["id"], [(2,)]) == 1
+    stored = connection.execute(select(SEALED).order_by(SEALED.c.id)).all()
+    assert stored == [(1, md5(b"plain", usedforsecurity=False).hexdigest()), (2, None)]
 
 
 TYPES = Table(
@@ -865,6 +960,29 @@ def rows_of_other_columns_are_told(session: Session) -> None:
     with pytest.raises(ValueError, match="something that may change"), session.begin_nested():
         upsert_rows(session, TICKETS, [keys])
     assert outcomes(upsert_rows(session, TICKETS, [first])) == ["inserted"]
+
+
+def test_columns_may_be_named_as_ours_are(session: Session) -> None:
+    class Other(DeclarativeBase):
+        pass
+
+    class Player(Other):
+        __tablename__ = "players"
+        id: Mapped[int] = mapped_column(primary_key=True)
+        position: Mapped[int]
+        rank: Mapped[int]
+
+    Other.metadata.create_all(session.connection())
+    model: Any = Player
+    target = Target(model, lambda c: [c.id])
+    rows = [{"id": key, "position": 10 - key, "rank": key} for key in range(5)]
+    assert outcomes(upsert_rows(session, target, rows)) == ["inserted"] * 5
+    for row in rows:
+        row["rank"] += 3
+    assert outcomes(upsert_rows(session, target, rows)) == ["updated"] * 5
+    assert update_rows(session, model, [{"id": 4, "rank": 8, "position": 9}]) == ["updated"]
+    found = session.execute(select(Player.id, Player.position, Player.rank).order_by(Player.id))
+    assert [tuple(row) for row in found] == [(n, 10 - n, n + 3) for n in range(4)] + [(4, 9, 8)]
 
 
 def test_a_python_onupdate_is_told(session: Session) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
 from hypothesis import given, settings
@@ -65,6 +66,7 @@ def spread(session: Session) -> User:
         make_comment(content="ask juergen.gross, or <JUERGEN.GROSS@ACME.EXAMPLE>."),
         make_comment(content="groß, jürgen; https://x.org/?to=juergen.gross%2Bdesk%40acme.example"),
         make_comment(content="Hi\nJürgen-Groß"),
+        make_comment(content="https://x.org/?q=J%C3%BCrgen%20Gro%C3%9F&p=GRO%c3%9f,Ju%CC%88rgen"),
     ]
     ticket.attachments = [make_attachment(filename="Jürgen_Groß.pdf", storage_key=f"a/{EMAIL}")]
     payload = {EMAIL: {"to": [{"name": f"line\n{NAME}"}]}, "n": 1, "quoted": f'"{NAME}"'}
@@ -75,7 +77,8 @@ def spread(session: Session) -> User:
     session.flush()
     row = {
         "text": f"for {NAME}",
-        "doc": json.dumps({"deep": [f"\t{NAME}"]}),
+        # As it stands in JSON of ASCII alone: \\u00a0, \\u2013.
+        "doc": json.dumps({"deep": [f"\t{NAME}"], "apart": "Jürgen\u00a0Groß, Groß \u2013 Jürgen"}),
         "names": ["nobody", NAME, EMAIL],
     }
     session.execute(
@@ -93,7 +96,7 @@ def spread(session: Session) -> User:
 
 
 def everything(session: Session) -> str:
-    """All that the database holds, as text; JSON read, so that no escape hides a sign."""
+    """All that the database holds, as text; JSON and URLs read: no escape hides a sign."""
     inspector = inspect(session.connection())
     names = inspector.get_table_names() + inspector.get_view_names()
     names += inspector.get_materialized_view_names()
@@ -101,7 +104,8 @@ def everything(session: Session) -> str:
     for name in names:
         rows = session.execute(text(f'SELECT to_jsonb(t) FROM "{name}" AS t')).scalars()
         lines += [json.dumps(row, ensure_ascii=False) for row in rows]
-    return "\n".join(lines).lower()
+    said = "\n".join(lines)
+    return f"{said}\n{unquote(said)}".lower()
 
 
 ALSO = ("Jurgen Gross", "Juergen Gross")
@@ -132,6 +136,7 @@ def test_nothing_says_it_afterwards(session: Session) -> None:
     new = f"erased-{person.id}"
     assert comments[0] == f"ask {new}, or <{new}@erased.invalid>."
     assert comments[2] == f"Hi\n{new}"
+    assert comments[3] == f"https://x.org/?q={new}&p={new}"
     payload = session.scalars(select(OutboxMessage.payload)).one()
     assert payload == {
         f"{new}@erased.invalid": {"to": [{"name": f"line\n{new}"}]},
@@ -140,7 +145,7 @@ def test_nothing_says_it_afterwards(session: Session) -> None:
     }
     row = session.execute(text("SELECT names, plain, words::text FROM elsewhere")).one()
     assert row[0] == ["nobody", new, f"{new}@erased.invalid"]
-    assert row[1] == {"deep": [f"\t{new}"]}
+    assert row[1] == {"deep": [f"\t{new}"], "apart": f"{new}, {new}"}
     assert row[2] == "'for':1"
     found = (
         select(func.count())
@@ -213,6 +218,29 @@ def test_longer_words_and_others_stay(session: Session) -> None:
     assert (other.full_name, other.email) == ("Joann Leeds", "joann.lee@acme.example")
 
 
+def test_words_of_everybody_stay(session: Session) -> None:
+    person = make_user(full_name="Will Price", email="will@acme.example")
+    others = [
+        make_user(full_name="Mark", email="a.price@acme.example"),
+        make_user(full_name="Li Ke", email="a.m@acme.example"),
+        make_user(full_name="O'Neill", email="2026@acme.example"),
+    ]
+    said = (
+        "It will be done for a price, 10 a.m., 2026-01-01. I like to mark: ask will@other.org, "
+        "jo.will@acme.example, or x-2026@acme.example"
+    )
+    comment = make_comment(content=f"{said}; not will@acme.example, a.price or ONEILL")
+    waiting = OutboxMessage(
+        topic="mail", payload={"to": "will@other.org", "note": said, "at": 2026}
+    )
+    saved(session, person, *others, make_ticket(comments=[comment]), waiting)
+    for each in (person, *others):
+        anonymise_user(session, each.id)
+    first, second, *_ = (f"erased-{each.id}" for each in (person, *others))
+    assert comment.content == f"{said}; not {first}@erased.invalid, {second} or ONEILL"
+    assert waiting.payload == {"to": "will@other.org", "note": said, "at": 2026}
+
+
 def test_a_namesake_stays_who_she_is_and_is_told(session: Session) -> None:
     person, namesake = make_user(full_name="Ann Lee"), make_user(full_name="Ann Lee")
     saved(session, person, namesake)
@@ -233,9 +261,17 @@ def test_what_cannot_be_rewritten_is_an_error(session: Session) -> None:
         anonymise_user(session, -1)
 
 
-def test_a_role_is_nobodys_name() -> None:
-    assert terms_of("Ann Lee", "info@acme.example") == ["Ann Lee", "Lee Ann", "info@acme.example"]
-    assert terms_of("Al", "a+b@x.org", ["Ally"]) == ["Al", "Ally", "a+b", "a+b@x.org", "a@x.org"]
+@pytest.mark.parametrize("local", ["info", "will", "Help-Desk", "sales2", "a.m", "12.34", "b2"])
+def test_a_word_or_a_role_is_nobodys_name(local: str) -> None:
+    assert terms_of("Ann Lee", f"{local}@x.org") == sorted(["Ann Lee", "Lee Ann", f"{local}@x.org"])
+
+
+def test_what_is_looked_for() -> None:
+    assert terms_of("Al", "a+b@x.org", ["Ally"]) == ["Ally", "a+b@x.org", "a@x.org"]
+    assert terms_of("Mark", "al.lee+b@x.org", ["Mark"]) == [
+        *("Mark", "al.lee", "al.lee+b", "al.lee+b@x.org", "al.lee@x.org"),
+    ]
+    assert terms_of("Jean-Luc", "lee7@x.org") == ["Jean-Luc", "lee7", "lee7@x.org"]
     assert terms_of("erased-7", "erased-7@erased.invalid", ["Jim"]) == ["Jim"]
 
 

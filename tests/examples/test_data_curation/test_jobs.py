@@ -350,6 +350,19 @@ def test_what_others_refer_to_waits_for_them(session: Session) -> None:
     assert open_one.duplicate_of_id == kept_id
 
 
+def test_what_was_merged_goes_before_its_survivor(session: Session) -> None:
+    ARCHIVE.create(session.connection())
+    acme = make_organization()
+    tickets = [old_ticket(organization=acme) for _ in range(2)]
+    deleted = saved(session, old_ticket(organization=acme, deleted_at=LONG_AGO), *tickets)
+    keeper, loser = (each.id for each in tickets)
+    merge_tickets(session, keeper, [loser])
+    assert [archive_tickets(session, BEFORE) for _ in range(3)] == [1, 1, 0]
+    rows = session.execute(select(ARCHIVE.c.ticket_id, ARCHIVE.c.document["duplicate_of_id"]))
+    assert {row[0]: row[1] for row in rows} == {loser: keeper, keeper: None}
+    assert session.scalars(select(Ticket.id)).all() == [deleted.id]
+
+
 def test_refused(session: Session) -> None:
     with pytest.raises(ValueError, match="expected a time zone"):
         archive_tickets(session, datetime(2020, 1, 1))

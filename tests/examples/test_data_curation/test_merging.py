@@ -49,7 +49,12 @@ from examples.data_curation.merging import (
     merge_tickets,
     merge_users,
 )
-from examples.data_curation.references import references_to, repoint, unique_keys
+from examples.data_curation.references import (
+    references_to,
+    refuse_unknown,
+    repoint,
+    unique_keys,
+)
 from examples.data_curation.tags import async_normalise_tags, normalise_tags
 from examples.models import (
     AuditLog,
@@ -286,6 +291,15 @@ def test_a_foreign_key_that_the_metadata_lacks_stops_a_merge(session: Session) -
     session.delete(twin)
     session.flush()
     assert session.scalar(text("SELECT count(*) FROM forgotten")) == 0
+
+
+def test_a_table_whose_name_is_quoted_is_looked_at_too(session: Session) -> None:
+    things = Table("Things", MetaData(), Column("id", BigInteger, primary_key=True))
+    things.create(session.connection())
+    refuse_unknown(session, things)
+    session.execute(text('CREATE TABLE forgotten (thing bigint REFERENCES "Things")'))
+    with pytest.raises(ValueError, match=r"also \['forgotten.thing'\] refer to Things"):
+        refuse_unknown(session, things)
 
 
 def test_a_merge_takes_so_many_statements(session: Session) -> None:

@@ -38,10 +38,10 @@ class Served:
         self.connect()
 
     def connect(self) -> None:
-        """Begin with a new client."""
+        """Begin with a new client: Sam's, where a request does not say whose it is."""
         # No connection is kept: the server may close an idle one as the next request leaves.
         limits = httpx.Limits(max_keepalive_connections=0)
-        self.client = httpx.Client(base_url=self.url, timeout=DEADLINE, limits=limits)
+        self.client = httpx.Client(base_url=self.url, timeout=DEADLINE, limits=limits, headers=SAM)
 
     @property
     def engine(self) -> AsyncEngine:

@@ -20,6 +20,7 @@ from examples.fastapi_app.schemas import IMPORT_LIMIT, TicketChanges, TicketOut
 from examples.models import Ticket
 from examples.testing_patterns.statements import assert_statements
 from tests.examples.test_fastapi_app.served import ANN, NEW, SAM, SECRET, Served, served
+from tests.waiting import DEADLINE
 
 # What an answer must never have: SQL, a driver, a class, a constraint.
 LEAKS = re.compile(
@@ -357,10 +358,16 @@ def test_a_request_id_that_is_none_is_replaced(empty_desk: Served, given: str) -
 
 
 @pytest.mark.parametrize("actor", [None, "", "0", "-1", "ann", str(2**63), "1.5", "NaN"])
-def test_nobody_writes_without_a_name(empty_desk: Served, actor: str | None) -> None:
+def test_nobody_reads_or_writes_without_a_name(empty_desk: Served, actor: str | None) -> None:
     headers = {"X-Actor-Id": actor} if actor is not None else {}
-    response = empty_desk.client.post("/tickets", json=NEW, headers=headers)
-    assert problem(response, 422)["fields"][0].startswith("header.x-actor-id: ")
+    # The client would give Sam's.
+    asked: dict[str, Any] = {"headers": headers, "timeout": DEADLINE}
+    for response in (
+        httpx.post(f"{empty_desk.url}/tickets", json=NEW, **asked),
+        httpx.get(f"{empty_desk.url}/tickets", **asked),
+    ):
+        assert problem(response, 422)["fields"][0].startswith("header.x-actor-id: ")
+    assert httpx.get(f"{empty_desk.url}/health", **asked).status_code == 200
 
 
 # --- What cannot be read --------------------------------------------------------------------------

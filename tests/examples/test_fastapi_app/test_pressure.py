@@ -122,8 +122,8 @@ def some_request(number: int, chance: random.Random) -> bytes:
         request_of("POST", "/tickets/1/comments", {"content": "x"}, X_Actor_Id="2"),
         request_of("POST", "/tickets/1/tags", {"names": ["a", f"{number}"]}, X_Actor_Id="2"),
         request_of("PUT", "/tickets/1/assignee", {"assignee_id": 2}, X_Actor_Id="2"),
-        request_of("GET", "/tickets?q=import"),
-        request_of("GET", "/statistics"),
+        request_of("GET", "/tickets?q=import", X_Actor_Id="1"),
+        request_of("GET", "/statistics", X_Actor_Id="1"),
     ]
     imports = [request_of("POST", "/tickets/import", rows, X_Actor_Id="1")] * len(kinds)
     chosen = chance.choice(kinds + imports)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 
 import psycopg
 from alembic import command
 
+from examples.migration_guide import environment
 from examples.migration_guide.checks import HERE, alembic_config, revisions
 
 # The wheel's own: it dumps every supported server, a container's as well.
@@ -83,3 +87,33 @@ def execute(url: str, statement: str) -> None:
     """Run one statement as an administrator would."""
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute(statement.encode())
+
+
+def revision_of(url: str) -> str | None:
+    """The revision that the database has."""
+    with psycopg.connect(url) as connection:
+        row = connection.execute("SELECT version_num FROM alembic_version").fetchone()
+    return row[0] if row else None
+
+
+@contextmanager
+def in_the_way(url: str, lock: str) -> Iterator[list[str | None]]:
+    """Hold *lock* until the environment is about to try again; yields the revision of then."""
+    found: list[str | None] = []
+    level = environment.log.level
+
+    def let_go(record: logging.LogRecord) -> bool:
+        if "trying again" in record.getMessage() and not found:
+            found.append(revision_of(url))
+            blocker.close()
+        return True
+
+    with psycopg.connect(url) as blocker:
+        blocker.execute(lock.encode())
+        environment.log.setLevel(logging.INFO)
+        environment.log.addFilter(let_go)
+        try:
+            yield found
+        finally:
+            environment.log.removeFilter(let_go)
+            environment.log.setLevel(level)

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from multiprocessing.queues import SimpleQueue
 from multiprocessing.synchronize import Barrier
@@ -18,6 +18,7 @@ from unittest.mock import patch
 import psycopg
 import pytest
 from alembic import command
+from alembic.config import Config
 from psycopg import sql
 
 from examples.migration_guide import environment
@@ -31,7 +32,9 @@ from tests.examples.test_migration_guide.desk import (
     HEAD,
     dump,
     fill,
+    in_the_way,
     psql,
+    revision_of,
     upgrade,
 )
 from tests.short import times
@@ -50,13 +53,6 @@ def alembic(url: str | None, *arguments: str) -> subprocess.CompletedProcess[str
         text=True,
         timeout=60,
     )
-
-
-def revision_of(url: str) -> str | None:
-    """The revision that the database has."""
-    with psycopg.connect(url) as connection:
-        row = connection.execute("SELECT version_num FROM alembic_version").fetchone()
-    return row[0] if row else None
 
 
 @pytest.mark.parametrize("driver", ["psycopg", "psycopg2", "asyncpg"])
@@ -102,6 +98,8 @@ def test_the_command_takes_a_password_with_a_percent_sign(empty: str, postgres_u
             [],
             "received the database URL",
         ),
+        ("postgresql://127.0.0.1:1/x?user=u&password=hunter2", [], "psycopg://127.0.0.1:1/x, and"),
+        ("postgresql+psycopg2://127.0.0.1:1/x?password=hunter2", [], "Connection refused"),
         ("postgresql+psycopg2://u:hunter2@127.0.0.1:1/x", [], "Connection refused"),
         ("postgresql+asyncpg://u:hunter2@127.0.0.1:1/x", [], "expected a PostgreSQL that answers"),
     ],
@@ -137,6 +135,25 @@ def test_a_lock_that_comes_free_is_taken(empty: str) -> None:
     upgrade(empty)
     assert time.monotonic() - started > 1.0, "it did not have to wait"
     assert revision_of(empty) == HEAD
+
+
+@pytest.mark.parametrize(
+    ("start", "move", "target", "half_way"),
+    [
+        (FIRST, command.upgrade, "+2", "91d3b5e6c0f4"),
+        ("0be95c3f7a61", command.downgrade, "-2", "68a4d7139bc2"),
+    ],
+    ids=["upgrade", "downgrade"],
+)
+def test_two_revisions_are_two_however_often_it_is_tried(
+    empty: str, start: str, move: Callable[[Config, str], None], target: str, half_way: str
+) -> None:
+    """The first of them takes no lock on the tickets; the second does, and so is tried again."""
+    upgrade(empty, start)
+    with in_the_way(empty, "LOCK TABLE tickets IN ROW EXCLUSIVE MODE") as after_the_first:
+        move(alembic_config(empty), target)
+    assert after_the_first == [half_way]
+    assert revision_of(empty) == "c27e0f9a5d18"
 
 
 def deploy(ready: Barrier, urls: list[str], outcomes: SimpleQueue[list[str]], locked: bool) -> None:

@@ -228,6 +228,34 @@ def test_a_later_revision_on_one_that_would_go_is_named(line: Path, empty: str) 
     assert sorted(line.glob("versions/*.py")) == files
 
 
+def test_a_dump_that_is_none_costs_no_revision(line: Path, empty: str) -> None:
+    before = {path: path.read_text() for path in line.glob("versions/*.py")}
+    with pytest.raises(CommandError, match="received a dump without a table"):
+        squash(config_of(line, empty), "four", "")
+    assert {path: path.read_text() for path in line.glob("versions/*.*")} == before
+
+
+def test_a_baseline_can_be_made_anew(line: Path, empty: str) -> None:
+    """Its files have the names of those that it replaces."""
+    config = squashed(line, empty, "four")
+    path = squash(config, "four", dump(empty))
+    assert sorted(line.glob("versions/*.*")) == [path, path.with_suffix(".sql")]
+    assert "CREATE TABLE public.one" in path.with_suffix(".sql").read_text()
+
+
+def test_a_function_may_read_a_table_that_comes_later(
+    line: Path, empty: str, postgres_url: str
+) -> None:
+    """As pg_dump has them: functions first, and their bodies as they were written."""
+    function = "CREATE FUNCTION newest() RETURNS int LANGUAGE sql AS 'SELECT max(id) FROM one'"
+    write_revision(line, "two", Rev("one", upgrade=f"op.execute({function!r})", downgrade="pass"))
+    squashed(line, empty, "four")
+    with temporary_database(postgres_url) as url:
+        command.upgrade(config_of(line, url), "head")
+        assert compared(empty, url) == []
+        assert rows(url, "SELECT newest()") == [(None,)]
+
+
 def test_rows_that_revisions_insert_are_missed(line: Path, empty: str, postgres_url: str) -> None:
     insert = "op.execute('INSERT INTO one VALUES (1), (2)')"
     write_revision(line, "two", Rev("one", upgrade=insert, downgrade="pass"))

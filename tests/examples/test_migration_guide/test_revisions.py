@@ -25,9 +25,11 @@ from tests.examples.test_migration_guide.desk import (
     REVISIONS,
     downgrade,
     dump,
+    execute,
     fill,
     upgrade,
 )
+from tests.examples.test_migration_guide.watching import while_open
 
 VALUE, VALIDATED = "c27e0f9a5d18", "d5f02e8146b9"
 
@@ -162,6 +164,28 @@ def test_a_status_is_refused_when_no_ticket_has_it(empty: str) -> None:
         finally:
             event.remove(Engine, "before_cursor_execute", look)
     assert left == [0]
+
+
+def test_a_status_that_a_user_gives_meanwhile_stays(empty: str) -> None:
+    """A batch would make a ticket in progress of it that is resolved, which a CHECK refuses."""
+    upgrade(empty, FIRST)
+    fill(empty, 2_500)
+    upgrade(empty, VALUE)
+    for statement in (
+        "UPDATE tickets SET status = 'waiting_on_customer', resolved_at = NULL",
+        "UPDATE ticket_status_history SET new_status = 'waiting_on_customer'",
+    ):
+        execute(empty, statement)
+    # All of the first batch.
+    resolved = "UPDATE tickets SET status = 'resolved', resolved_at = now() WHERE id <= 1000"
+    while_open(empty, resolved, lambda: downgrade(empty, "91d3b5e6c0f4"))
+    for engine in engine_of(empty):
+        with engine.connect() as connection:
+            query = text("SELECT status, count(*), min(id) FROM tickets GROUP BY 1 ORDER BY 1")
+            found = [tuple(row) for row in connection.execute(query)]
+            assert found == [("in_progress", 1500, 1001), ("resolved", 1000, 1)]
+            query = text("SELECT DISTINCT new_status FROM ticket_status_history")
+            assert connection.scalars(query).all() == ["in_progress"]
 
 
 def test_the_backfill_fills_every_row_and_can_be_repeated(empty: str) -> None:

@@ -5,14 +5,17 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
+from unittest.mock import patch
 
 import psycopg
 from sqlalchemy import Connection, Engine, event
 
-from tests.waiting import DEADLINE, until
+from examples.migration_guide.environment import MigrationSettings
+from tests.waiting import DEADLINE, LOCK_TIMEOUT, until
 
 # Weakest first; from ShareLock on they conflict with ROW EXCLUSIVE, which every INSERT, UPDATE and
 # DELETE takes (PostgreSQL, "Explicit Locking").
@@ -225,6 +228,26 @@ class Eye:
             self.over.set()
             self.holding.join(DEADLINE)
             self.holding = None
+
+
+def while_open(url: str, statement: str, work: Callable[[], None]) -> None:
+    """Run *work* while *statement* of somebody else is open, who commits once it is waited for."""
+    patient = MigrationSettings(lock_timeout=LOCK_TIMEOUT, statement_timeout="0")
+    given = patch.object(MigrationSettings, "from_x_arguments", lambda _: patient)
+    query = "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE %s = ANY (pg_blocking_pids(pid)))"
+    with (
+        given,
+        ThreadPoolExecutor(1) as pool,
+        psycopg.connect(url, autocommit=True) as eye,
+        psycopg.connect(url) as somebody,
+    ):
+        somebody.execute(statement.encode())
+        pid = somebody.info.backend_pid
+        worker = pool.submit(work)
+        until(lambda: worker.done() or eye.execute(query, [pid]).fetchone() == (True,), "it waits")
+        assert not worker.done(), f"it did not wait: {worker.exception()}"
+        somebody.commit()
+        worker.result(DEADLINE)
 
 
 @dataclass

@@ -20,6 +20,7 @@ from sqlalchemy import (
     DateTime,
     Enum,
     Float,
+    ForeignKey,
     Identity,
     Integer,
     MetaData,
@@ -40,7 +41,9 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.ext.asyncio import create_async_engine
 
+from examples.migration_guide import autogenerate
 from examples.models import Base
+from tests.scripts.test_generate_migration.observing import linted, named
 from tests.scripts.test_generate_migration.planting import (
     Money,
     Mood,
@@ -52,6 +55,8 @@ from tests.scripts.test_generate_migration.planting import (
 
 # isort: split
 from generate_migration.repair import differences, repair
+from generate_migration.schema import excused
+from generate_migration.watch import Watch
 
 __all__ = ["project"]  # a fixture
 
@@ -126,6 +131,36 @@ def test_what_env_py_leaves_out_is_left_out(project: Project, option: str) -> No
     assert "ck_size" not in source
     assert "others" not in source
     assert project.findings == []
+
+
+def test_the_plugin_of_the_migration_guide(project: Project) -> None:
+    """Its VALIDATE stands among ours: not between two statements that need a limit for locks."""
+    autogenerate.register()
+    project.options = {"autogenerate_plugins": autogenerate.PLUGINS}
+    convention = {"pk": "%(table_name)s_pkey"}  # to the plugin each constraint has a name
+    project.create(notes(Column("size", Integer), naming_convention=convention))
+    add = "ALTER TABLE notes ADD CONSTRAINT fk_old"
+    project.execute(f"{add} FOREIGN KEY (size) REFERENCES notes NOT VALID")
+    standing = project.lines()
+    after = notes(
+        Column("size", ForeignKey("notes.id", name="fk_old")),
+        Column("words", Text),
+        CheckConstraint("size < 9", name="ck_new"),
+        naming_convention=convention,
+    )
+    source = project.generate(after)
+    assert source.count("autocommit_block()") == 1
+    [path] = (project.folder / "versions").glob("*.py")
+    watch = Watch({str(path): "0001"}, upgrade=True)
+    with watch.on():
+        project.upgrade(after)
+    assert named(linted(watch.statements, path)) == []
+    validated = [each for each in watch.statements if " VALIDATE " in each.sql]
+    assert [each.transaction for each in validated] == [None, None]
+    assert project.check(after) == []
+    project.downgrade(after)
+    assert excused(standing, project.lines())[0] == []
+    project.upgrade(after)
 
 
 def test_a_schema_that_alembic_does_not_look_into(project: Project) -> None:

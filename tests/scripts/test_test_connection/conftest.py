@@ -7,7 +7,9 @@ import json
 import os
 import warnings
 from collections.abc import Callable, Iterator
+from itertools import count
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, TypeAlias
 
 import pytest
@@ -15,7 +17,8 @@ import pytest
 from tests.scripts.test_test_connection import servers
 
 # isort: split
-from test_connection.__main__ import main  # the script's folder: see servers.py
+from test_connection import __main__ as program  # the script's folder: see servers.py
+from test_connection.__main__ import main
 
 Run: TypeAlias = Callable[..., dict[str, Any]]
 
@@ -58,6 +61,13 @@ def run(capsys: pytest.CaptureFixture[str]) -> Run:
         return {**report, "code": code, "printed": printed.out + printed.err}
 
     return call
+
+
+@pytest.fixture
+def leaping(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The clock of ``--wait`` leaps by 100 s at each look: however slow the machine is."""
+    clock = SimpleNamespace(monotonic=count(0.0, 100.0).__next__, sleep=lambda _: None)
+    monkeypatch.setattr(program, "time", clock)
 
 
 @pytest.fixture(params=["psycopg", "psycopg2", "asyncpg"])

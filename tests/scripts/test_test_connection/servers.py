@@ -46,6 +46,7 @@ host    all  by_password             127.0.0.1/32  password
 hostssl all  by_certificate          127.0.0.1/32  cert
 host    all  mapped                  127.0.0.1/32  ident
 host    all  app,nobody_at_all       127.0.0.1/32  scram-sha-256
+host    replication  owner           127.0.0.1/32  trust
 """
 SETUP = f"""
 CREATE ROLE app LOGIN PASSWORD '{PASSWORD}';
@@ -289,6 +290,21 @@ def standby(data: Path, *, hot: bool) -> Iterator[Cluster]:
 
 
 @contextmanager
+def streaming(data: Path) -> Iterator[tuple[Cluster, Cluster]]:
+    """A primary, and the standby that streams from it."""
+    with cluster_of(data) as first:
+        first.start(until=ready)
+        source = f"host=127.0.0.1 port={first.port} user=owner sslmode=disable"
+        with cluster_of(data, max_connections="100", primary_conninfo=source) as second:
+            signal_file = second.data / "standby.signal"
+            signal_file.touch()
+            second.own(signal_file)
+            marks = ("ready to accept read-only connections", "started streaming WAL")
+            second.start(until=lambda log: all(mark in log for mark in marks))
+            yield first, second
+
+
+@contextmanager
 def starting(data: Path) -> Iterator[Cluster]:
     """One that waits for its log, and never gets it: it does not go on from starting."""
     with cluster_of(data, restore_command="sleep 600", max_connections="100") as cluster:
@@ -350,8 +366,14 @@ def black_hole() -> Iterator[int]:
 
 
 @contextmanager
-def stranger(answer: bytes, *, hangs: bool = False) -> Iterator[int]:
-    """Answers each who connects with *answer*, whatever was asked; *hangs*: says nothing."""
+def stranger(
+    answer: bytes, *, hangs: bool = False, heard: bytearray | None = None
+) -> Iterator[int]:
+    """Answers each who connects with *answer*, whatever was asked; *hangs*: says nothing.
+
+    *heard* gets all that it was sent.
+    """
+    told = bytearray() if heard is None else heard
     with ExitStack() as stack:
         server = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
         over = threading.Event()
@@ -360,13 +382,13 @@ def stranger(answer: bytes, *, hangs: bool = False) -> Iterator[int]:
             with client:
                 client.settimeout(SECONDS)
                 try:
-                    client.recv(1024)
+                    told.extend(client.recv(1024))
                     if hangs:
                         over.wait(SECONDS)
                     client.sendall(answer)
                     client.shutdown(socket.SHUT_WR)
-                    while client.recv(1024):
-                        pass
+                    while more := client.recv(1024):
+                        told.extend(more)
                 except OSError:
                     return
 

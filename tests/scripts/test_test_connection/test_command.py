@@ -216,8 +216,9 @@ def test_alembic_that_is_not_there(
 
 
 @pytest.mark.once
+@pytest.mark.usefixtures("leaping")
 def test_waiting_in_vain(run: Run, starting: Cluster) -> None:
-    report = run(starting.url("owner", "postgres"), "--wait", "0.1")
+    report = run(starting.url("owner", "postgres"), "--wait", "250")
     assert report["code"] == 6
     assert "waiting: server: the server is not ready" in report["printed"]
 

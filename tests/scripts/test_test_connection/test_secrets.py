@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import struct
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from pathlib import Path
 from urllib.parse import quote, quote_plus
 
 import pytest
@@ -14,12 +16,15 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from tests.scripts.test_test_connection import servers
+from tests.scripts.test_test_connection.conftest import Run
 from tests.scripts.test_test_connection.servers import CERTIFICATES, Cluster
 from tests.short import times
 
 # isort: split
 from test_connection.__main__ import main
-from test_connection.core import Secrets
+from test_connection.api import look
+from test_connection.core import Report, Secrets
+from test_connection.protocol import permitted
 
 pytestmark = [
     pytest.mark.once,
@@ -136,9 +141,10 @@ def test_nor_where_the_certificate_is_wrong(primary: Cluster) -> None:
     assert "hunter2" not in text
 
 
+@pytest.mark.usefixtures("leaping")
 def test_nor_where_it_is_waited_for() -> None:
     with servers.closed_port() as port:
-        text = printed(f"postgresql://app:hunter2hunter2@127.0.0.1:{port}/d", "--wait", "0.1")
+        text = printed(f"postgresql://app:hunter2hunter2@127.0.0.1:{port}/d", "--wait", "250")
     assert "waiting: TCP" in text
     assert "hunter2" not in text
 
@@ -170,3 +176,85 @@ def test_a_name_that_is_the_password_too_is_a_name() -> None:
 
 def test_a_server_steers_no_terminal() -> None:
     assert Secrets().hide("a\x1b[31mred\x07\n") == "a\\x1b[31mred\\x07\\n"
+
+
+# --- What is not sent -----------------------------------------------------------------------------
+
+NO_TLS = b"N"
+IN_CLEAR = b"R" + struct.pack("!II", 8, 3)  # AuthenticationCleartextPassword
+
+
+def told_to(heard: bytearray, query: str = "", **environ: str) -> Report:
+    """The report on one who asks for a password in clear; *heard* gets what was sent there."""
+    with servers.stranger(NO_TLS + IN_CLEAR, heard=heard) as port:
+        url = f"postgresql+psycopg://app:hunter2hunter2@127.0.0.1:{port}/desk{query}"
+        return look(url, environ=environ, timeout=20, facts=False)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("require_auth", "scram-sha-256"),
+        ("require_auth", "md5,scram-sha-256"),
+        ("require_auth", "!password"),
+        ("channel_binding", "require"),
+    ],
+)
+@pytest.mark.parametrize("source", ["the URL", "a variable", "a service"])
+def test_no_password_goes_to_who_may_not_ask_for_it(
+    tmp_path: Path, name: str, value: str, source: str
+) -> None:
+    """The step is left to the driver, which knows what else to do."""
+    file = tmp_path / "services"
+    file.write_text(f"[strict]\n{name}={value}\n")
+    variable = f"PG{name.replace('_', '').upper()}"
+    query, environ = {
+        "the URL": (f"?{name}={value}", {}),
+        "a variable": ("", {variable: value}),
+        "a service": ("?service=strict", {"PGSERVICEFILE": str(file)}),
+    }[source]
+    heard = bytearray()
+    report = told_to(heard, query, **environ)
+    assert report.failure is None
+    assert report.steps[-1].seen.startswith(f"{name}={value}")
+    assert report.steps[-1].seen.endswith(": left to the driver")
+    assert b"desk" in heard
+    assert b"hunter2" not in heard
+
+
+@pytest.mark.parametrize(
+    "query", ["", "?require_auth=password", "?require_auth=!md5", "?channel_binding=prefer"]
+)
+def test_a_password_goes_to_who_may_ask_for_it(query: str) -> None:
+    heard = bytearray()
+    told_to(heard, query)
+    assert b"hunter2" in heard
+
+
+@pytest.mark.parametrize(
+    ("required", "expected"),
+    [
+        ("", {"none", "password", "md5", "scram-sha-256"}),
+        ("scram-sha-256", {"scram-sha-256"}),
+        ("md5,none", {"md5", "none"}),
+        ("!password,!none", {"md5", "scram-sha-256"}),
+        ("gss", set()),
+    ],
+)
+def test_what_require_auth_permits(required: str, expected: set[str]) -> None:
+    methods = {"none", "password", "md5", "scram-sha-256"}
+    assert {method for method in methods if permitted(method, required)} == expected
+
+
+@pytest.mark.parametrize("driver", ["psycopg", "psycopg2"])
+def test_the_driver_decides_on_what_is_left_to_it(run: Run, driver: str, primary: Cluster) -> None:
+    bound = run(primary.url() + "?sslmode=require&channel_binding=require", "--driver", driver)
+    assert (bound["code"], bound["failure"]) == (0, None)
+    notes = [step["seen"] for step in bound["steps"] if step["level"] == "note"]
+    assert notes == ["channel_binding=require: left to the driver"]
+    assert run(primary.url() + "?require_auth=scram-sha-256", "--driver", driver)["code"] == 0
+    for role in ("app", "trusted"):
+        refused = run(primary.url(role) + "?require_auth=md5", "--driver", driver)
+        assert refused["failure"]["layer"] == "driver"
+        assert refused["failure"]["seen"] == f"the login is left to {driver}, which fails"
+        assert refused["failure"]["causes"][0].startswith("require_auth or channel_binding")

@@ -16,8 +16,10 @@ from sqlalchemy import Engine, insert
 from tests.scripts.test_validate_models.samples import PRELUDE, loaded
 from tests.scripts.test_validate_models.test_proofs import desk
 from tests.scripts.test_validate_models.test_real_code import found_by_default
+from tests.scripts.test_validate_models.test_rules import ask
 
 # isort: split
+from validate_models.core import all_rules
 from validate_models.rules.python_only_hybrid import Endless, ask_class
 from validate_models.targets import model_files
 
@@ -137,3 +139,70 @@ def test_models_whose_base_names_their_tables_are_seen(tmp_path: Path) -> None:
         path.write_text(text)
     found = [path.relative_to(tmp_path).as_posix() for path in model_files(tmp_path)]
     assert sorted(found) == sorted(models)
+
+
+KEY = """    ticket_id: Mapped[int | None] = mapped_column(
+        ForeignKey("tickets.id", ondelete="SET NULL"), index=True
+    )
+"""
+BOTH = """    ticket_id: Mapped[int | None]
+    __table_args__ = (
+        ForeignKeyConstraint(
+            ["ticket_id", "tenant"], ["tickets.id", "tickets.tenant"], ondelete="CASCADE"
+        ),
+    )
+"""
+
+
+@pytest.mark.parametrize(
+    ("key", "expected"),
+    [
+        (KEY, []),
+        (
+            KEY.replace("int | None", "int").replace("SET NULL", "RESTRICT"),
+            ["deleting a Ticket that has some sets Comment.ticket_id to NULL, which is NOT NULL"],
+        ),
+        (
+            KEY.replace("SET NULL", "CASCADE"),
+            ["the database deletes the children, and the ORM keeps them with NULL"],
+        ),
+        (BOTH, ["the database deletes the children, and the ORM keeps them with NULL"]),
+    ],
+    ids=["as it is", "not null", "cascade", "both in the key"],
+)
+def test_a_join_by_more_than_the_key_is_judged_by_the_key(
+    key: str, expected: list[str], tmp_path: Path
+) -> None:
+    """The tenant is compared, and not written: the near miss of the rule, and what it might be."""
+    sample = all_rules()["parent-delete-nulls-key"].near_miss
+    assert KEY in sample
+    outcome, _ = ask(tmp_path, sample.replace(KEY, key), "cascades", ["missing-ondelete"])
+    assert [item.message for item in outcome.findings] == expected
+
+
+ONE = """
+class Ticket(Base):
+    __tablename__ = "tickets"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    tenant: Mapped[str]
+    bill: Mapped["Bill | None"] = relationship(
+        primaryjoin=lambda: and_(Ticket.id == foreign(Bill.ticket_id), Ticket.tenant == Bill.tenant)
+    )
+
+
+class Bill(Base):
+    __tablename__ = "bills"
+    __table_args__ = (UniqueConstraint("ticket_id", "tenant"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    tenant: Mapped[str]
+    ticket_id: Mapped[int | None] = mapped_column(ForeignKey("tickets.id", ondelete="SET NULL"))
+"""
+
+
+def test_a_one_to_one_may_be_kept_by_more_than_the_key(tmp_path: Path) -> None:
+    name = "one-to-one-without-unique"
+    assert ask(tmp_path, ONE, name)[0].findings == []
+    outcome, _ = ask(tmp_path, ONE.replace('"ticket_id", "tenant"', '"id", "tenant"'), name)
+    assert [item.rule for item in outcome.findings] == [name]

@@ -279,6 +279,10 @@ def test_whatever_create_all_can_make_has_no_finding(
         outcome = compared(empty, module.Plain)
         assert told(outcome) == []
         assert len(outcome.notes) == 1, outcome.notes
+        execute(empty, 'ALTER TABLE zoo."select" DROP CONSTRAINT select_span_excl')
+        assert told(compared(empty, module.Plain)) == [
+            "drift-key: the database lacks the constraint: EXCLUDE USING gist (span WITH &&)"
+        ]
 
 
 # --- A drifted database ---------------------------------------------------------------------------
@@ -585,6 +589,7 @@ def test_a_url_of_asyncpg_is_translated() -> None:
     assert dict(url.query) == {"sslmode": "require"}
     assert note == "connects by psycopg, not by asyncpg"
     assert live.given_url("postgres://h/d").drivername == "postgresql"
+    assert live.given_url("postgresql://a@b:c%40d@h/e?application_name=f@g").host == "h"
 
 
 CLOSED = "postgresql://somebody:s3cret@127.0.0.1:1/none"
@@ -601,6 +606,9 @@ CLOSED = "postgresql://somebody:s3cret@127.0.0.1:1/none"
         ("postgresql+pg8000://somebody:s3cret@127.0.0.1/d", "the driver pg8000, which is not"),
         ("postgresql://somebody:s3cret@127.0.0.1:port/d", "that is no URL"),
         ("env:SOE_NOWHERE", "received --database-url env:SOE_NOWHERE, and SOE_NOWHERE is not set"),
+        (CLOSED.replace("s3cret", "half@s3cret"), "one in the password is not percent-encoded"),
+        (CLOSED.replace("s3cret", "half@x/s3cret"), "one in the password is not percent-encoded"),
+        (CLOSED.replace("s3cret", "half@x?s3cret"), "one in the password is not percent-encoded"),
         (
             CLOSED.replace(":s3cret", "").replace("none", "none?password=s3cret"),
             "cannot be reached",

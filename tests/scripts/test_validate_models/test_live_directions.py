@@ -245,3 +245,109 @@ def test_what_only_the_database_has_is_ignored_by_its_name(empty: str, tmp_path:
         ("drift-column", "people", "more"),
         ("unused-ignore", None, None),
     ]
+
+
+BOOKINGS = """
+from sqlalchemy.dialects.postgresql import TSTZRANGE, ExcludeConstraint
+
+
+class Room(Base):
+    __tablename__ = "rooms"
+
+    id: Mapped[int] = mapped_column(Identity(), primary_key=True)
+
+
+class Booking(Base):
+    __tablename__ = "bookings"
+    __table_args__ = (ExcludeConstraint(("room_id", "="), ("during", "&&"), name="mine"),)
+
+    id: Mapped[int] = mapped_column(Identity(), primary_key=True)
+    room_id: Mapped[int] = mapped_column(ForeignKey("rooms.id"))
+    during: Mapped[Any] = mapped_column(TSTZRANGE)
+"""
+GONE = "ALTER TABLE bookings DROP CONSTRAINT mine"
+EXCLUSION = "EXCLUDE USING gist (room_id WITH =, during WITH &&)"
+# What happens to the database, and what is found.
+EXCLUSIONS = {
+    "SELECT 1": [],
+    GONE: [f"drift-key: the database lacks mine: {EXCLUSION}"],
+    f"{GONE}, ADD CONSTRAINT mine EXCLUDE USING gist (room_id WITH <>, during WITH &&)": [
+        f"drift-key: mine is {EXCLUSION} in the models, "
+        "EXCLUDE USING gist (room_id WITH <>, during WITH &&) in the database"
+    ],
+    f"{GONE}, ADD CONSTRAINT mine {EXCLUSION} WHERE (room_id > 1) DEFERRABLE": [
+        f"drift-key: mine is {EXCLUSION} in the models, "
+        f"{EXCLUSION} WHERE ((room_id > 1)) DEFERRABLE in the database",
+    ],
+    "ALTER TABLE bookings ADD CONSTRAINT theirs EXCLUDE USING gist (during WITH &&)": [
+        "drift-key: the models do not know theirs: EXCLUDE USING gist (during WITH &&)"
+    ],
+    "ALTER TABLE bookings RENAME CONSTRAINT mine TO theirs": [],
+    "DROP EXTENSION btree_gist CASCADE": [
+        "missing-extension: the database has no extension btree_gist, "
+        "which the exclusion constraint needs"
+    ],
+    "ALTER TABLE bookings DROP COLUMN during": [
+        "drift-column: the database has no column during",
+    ],
+}
+
+
+@pytest.mark.parametrize("statement", EXCLUSIONS)
+def test_exclusions_are_compared_and_serve_a_foreign_key(
+    statement: str, empty: str, tmp_path: Path
+) -> None:
+    """No other index begins with the room's id; one cause is one finding."""
+    execute(empty, "CREATE EXTENSION btree_gist")
+    with loaded(tmp_path, BOOKINGS) as module:
+        create(empty, module.Base.metadata)
+        execute(empty, statement)
+        assert told(compared(empty, module.Base)) == EXCLUSIONS[statement]
+
+
+def test_the_same_exclusion_in_another_order_is_the_same(empty: str, tmp_path: Path) -> None:
+    other = "EXCLUDE USING gist (during WITH &&, room_id WITH =)"
+    execute(empty, "CREATE EXTENSION btree_gist")
+    with loaded(tmp_path, BOOKINGS) as module:
+        create(empty, module.Base.metadata)
+        execute(empty, f"{GONE}, ADD {other};\nCREATE INDEX ix ON bookings (room_id)")
+        assert told(compared(empty, module.Base)) == [
+            "drift-index: the models do not know the index ix"
+        ]
+
+
+SPELT = """
+from sqlalchemy.dialects.postgresql import ExcludeConstraint
+
+
+class Booking(Base):
+    __tablename__ = "bookings"
+    __table_args__ = (
+        ExcludeConstraint(
+            (text("int8range(first, last + 1)"), "OPERATOR(pg_catalog.&&)"),
+            where=text("first IN (1, 2)"),
+            deferrable=True,
+        ),
+    )
+
+    id: Mapped[int] = mapped_column(Identity(), primary_key=True)
+    first: Mapped[int]
+    last: Mapped[int]
+"""
+
+
+def test_an_exclusion_without_a_name_is_compared_by_what_it_says(
+    empty: str, tmp_path: Path
+) -> None:
+    with loaded(tmp_path, SPELT) as module:
+        create(empty, module.Base.metadata)
+        outcome = compared(empty, module.Base)
+        assert told(outcome) == []
+        assert not [note for note in outcome.notes if "could not" in note]
+        execute(empty, "ALTER TABLE bookings DROP CONSTRAINT bookings_int8range_excl")
+        (found,) = told(compared(empty, module.Base))
+        assert found.startswith("drift-key: the database lacks the constraint: EXCLUDE USING gist")
+        execute(empty, "ALTER TABLE bookings ALTER first TYPE text USING first::text")
+        outcome = compared(empty, module.Base)
+    assert [item.split(":")[0] for item in told(outcome)] == ["drift-type"]
+    assert "could not compare the exclusion constraints of bookings" in outcome.notes

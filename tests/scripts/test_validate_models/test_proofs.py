@@ -28,7 +28,7 @@ from sqlalchemy.exc import (
     StatementError,
 )
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, selectinload
 from sqlalchemy.orm.exc import StaleDataError
 from sqlalchemy.schema import DropConstraint
 
@@ -296,6 +296,64 @@ def test_both_agree_on_what_is_left(psycopg: Engine, tmp_path: Path) -> None:
         assert session.scalar(select(func.count()).select_from(module.Comment)) == 1
 
 
+@pytest.mark.parametrize("known", [True, False], ids=["loaded", "not-loaded"])
+def test_what_is_loaded_decides_on_what_is_left(
+    psycopg: Engine, tmp_path: Path, known: bool
+) -> None:
+    name = "cascade-disagrees"
+    for sample, child, attribute, kept in (
+        (bad(name), "Link", "links", 1),
+        (near_miss(name), "File", "files", 0),
+    ):
+        with desk(psycopg, tmp_path, sample) as (module, session):
+            cls, collection = getattr(module, child), getattr(module.Ticket, attribute)
+            key = stored(session, module.Ticket())
+            stored(session, cls(ticket_id=key))
+            ticket = session.get_one(
+                module.Ticket, key, options=[selectinload(collection)] if known else []
+            )
+            session.delete(ticket)
+            session.flush()
+            assert session.scalar(select(func.count()).select_from(cls)) == kept * known
+
+
+def test_what_is_loaded_and_not_null_holds_its_parent(psycopg: Engine, tmp_path: Path) -> None:
+    sample = bad("cascade-disagrees").replace("Mapped[int | None]", "Mapped[int]")
+    with desk(psycopg, tmp_path, sample) as (module, session):
+        key = stored(session, module.Ticket())
+        stored(session, module.Link(ticket_id=key))
+        ticket = session.get_one(module.Ticket, key)
+        assert len(ticket.links) == 1
+        session.delete(ticket)
+        with pytest.raises(IntegrityError, match="null value in column"):
+            session.flush()
+
+
+def test_what_is_never_loaded_goes_with_its_parent(psycopg: Engine, tmp_path: Path) -> None:
+    with desk(psycopg, tmp_path, near_miss("cascade-disagrees")) as (module, session):
+        ticket = module.Ticket()
+        session.add(ticket)
+        session.flush()
+        ticket.links.add(module.Link())
+        session.flush()
+        session.delete(ticket)
+        session.flush()
+        assert session.scalar(select(func.count()).select_from(module.Link)) == 0
+
+
+def test_a_join_by_more_than_the_key_writes_the_key_alone(psycopg: Engine, tmp_path: Path) -> None:
+    with desk(psycopg, tmp_path, near_miss("parent-delete-nulls-key")) as (module, session):
+        user = stored(session, module.User())
+        ticket = module.Ticket(creator_id=user, tenant="north")
+        ticket.comments = [module.Comment(tenant="north")]
+        session.add(ticket)
+        session.flush()
+        session.delete(ticket)
+        session.flush()
+        found = session.execute(select(module.Comment.ticket_id, module.Comment.tenant))
+        assert [tuple(row) for row in found] == [(None, "north")]
+
+
 def test_without_passive_deletes_the_children_are_loaded(psycopg: Engine, tmp_path: Path) -> None:
     for sample, loads in (
         (bad("missing-passive-deletes"), True),
@@ -489,11 +547,12 @@ async def test_onupdate_without_eager_defaults(async_engine: AsyncEngine, tmp_pa
                 await session.flush()
                 note.body = "b"
                 await session.flush()
-                if fails:
-                    with pytest.raises(NO_GREENLET, match="greenlet_spawn has not been called"):
-                        _ = note.updated_at
-                else:
-                    assert note.updated_at
+                for attribute in {"updated_at", "length"} & set(module.Note.__table__.c.keys()):
+                    if fails:
+                        with pytest.raises(NO_GREENLET, match="greenlet_spawn has not been called"):
+                            getattr(note, attribute)
+                    else:
+                        assert getattr(note, attribute)
 
 
 @pytest.mark.asyncio
