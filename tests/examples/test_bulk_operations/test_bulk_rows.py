@@ -251,7 +251,7 @@ json_values = st.recursive(
 
 @given(values=st.lists(json_values, min_size=1))
 @example(values=WITH_NUL)
-@settings(max_examples=times(300, 60), deadline=None)
+@settings(max_examples=times(100, 30), deadline=None)
 def test_many_values_are_dumped_as_each_alone(values: list[Any]) -> None:
     assert list(bound_json(json.dumps, values)) == [json.dumps(value) for value in values]
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Annotated, Any, Literal
 
 import pytest
 from fastapi import Depends, FastAPI
 from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from examples.database import async_session_factory, create_asyncio_engine
+from examples.fastapi_app import desk as work
 from examples.fastapi_app import routes
 from examples.fastapi_app.app import Settings, create_app
 from tests.examples.test_fastapi_app.served import ANN, NEW, SAM, SECRET, Served, served
@@ -89,6 +91,26 @@ def test_an_answer_that_cannot_be_built_is_not_committed(
     # The server raises it again for its log; the client gets a 500 of ours.
     assert desk.client.post("/tickets", json=NEW, headers=ANN).status_code == 500
     assert desk.count("tickets") == 0
+    desk.assert_clean()
+
+
+def test_a_caught_error_at_the_end_is_no_success(
+    desk: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """PostgreSQL would answer COMMIT with ROLLBACK, and no driver tells."""
+    ticket = desk.make()
+    add_comment = work.add_comment
+
+    async def add_and_fail(session: AsyncSession, *given: Any) -> Any:
+        added = await add_comment(session, *given)
+        with suppress(DBAPIError):
+            await session.execute(text("SELECT 1 / 0"))
+        return added
+
+    monkeypatch.setattr(work, "add_comment", add_and_fail)
+    path = f"/tickets/{ticket['id']}/comments"
+    assert not desk.client.post(path, json={"content": "x"}, headers=SAM).is_success
+    assert desk.count("comments") == 0
     desk.assert_clean()
 
 
