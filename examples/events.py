@@ -123,7 +123,7 @@ def load_old_statuses(session: Session, _context: object, _instances: object) ->
     for ticket_id, old in session.connection().execute(rows):
         ticket = unknown[ticket_id]
         new = ticket.status
-        set_committed_value(ticket, "status", old)
+        set_committed_value(ticket, "status", old)  # type: ignore[no-untyped-call,unused-ignore]
         ticket.status = new
 
 
