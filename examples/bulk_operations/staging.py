@@ -35,7 +35,7 @@ from ..models import Base
 from .copying import copy_into, refuse, table_of
 
 POSITION = "staged_position"
-"""Where a row stood in the input, from 0; no name that a column of a table may have."""
+"""Where a row stood in the input, from 0; a name that no column of ours has."""
 NESTED_LOOPS = "enable_nestloop"
 
 

@@ -22,6 +22,7 @@ from .layout import lay_out
 from .project import Project, names_in
 from .redirect import Redirection
 from .repair import differences, repair
+from .scratch import shown
 from .watch import Watch
 
 Process: TypeAlias = Callable[[MigrationContext, Sequence[ops.MigrationScript]], None]
@@ -230,9 +231,9 @@ def require_ours(project: Project, context: MigrationContext, url: URL) -> None:
         if name == url.database:
             return
         found = found.set(database=name)
-    shown = found.set(query={}).render_as_string(hide_password=True)
     raise Refused(
-        f"received {project.file}, whose env.py connects to {shown}, which is no scratch database\n"
+        f"received {project.file}, whose env.py connects to {shown(found)}, "
+        "which is no scratch database\n"
         "expected: PostgreSQL, by a connection that SQLAlchemy makes when it is asked for\n"
         "try: create_engine() or engine_from_config() in env.py",
         NOT_READY,

@@ -110,20 +110,19 @@ def asked(url: URL) -> Scratch:
         "SELECT current_setting('server_version_num')::int / 10000, "
         "(SELECT rolcreatedb OR rolsuper FROM pg_roles WHERE rolname = current_user)"
     )
-    shown = url.set(query={}).render_as_string(hide_password=True)
     try:
         version, may_create = with_connection(
             url, lambda connection: tuple(connection.execute(answer).one())
         )
     except (SQLAlchemyError, OSError) as error:
         raise Refused(
-            f"received the scratch server {shown}, and it failed: {reason(error, url)}\n"
+            f"received the scratch server {shown(url)}, and it failed: {reason(error, url)}\n"
             "expected: a PostgreSQL that answers there\n"
             "try: without --scratch-url, for a throw-away server"
         ) from None
     if not may_create:
         raise Refused(
-            f"received the scratch server {shown}, whose role may not create databases\n"
+            f"received the scratch server {shown(url)}, whose role may not create databases\n"
             "expected: a role with CREATEDB\n"
             f"try: ALTER ROLE {url.username} CREATEDB; or without --scratch-url, for a throw-away "
             "server"
@@ -213,6 +212,11 @@ def installed() -> list[str]:
 def without_steering(environ: Mapping[str, str]) -> list[str]:
     """The variables that would lead away from a throw-away server."""
     return [name for name in environ if STEERING.match(name)]
+
+
+def shown(url: URL) -> str:
+    """*url* for a message: no password, and no query, where libpq takes one, too."""
+    return url.set(query={}).render_as_string(hide_password=True)
 
 
 def reason(error: BaseException, url: URL) -> str:

@@ -13,7 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from .core import NOT_READY, USAGE, Refused
 from .project import Project
 from .run import quiet
-from .scratch import reason, with_connection
+from .scratch import reason, shown, with_connection
 
 SECONDS = 60
 BRANCHES = ("origin/main", "main", "origin/master", "master")
@@ -81,10 +81,10 @@ def require_committed(project: Project, files: Collection[Path]) -> None:
     """Refuse to go on from a revision that may still change."""
     waiting = uncommitted(files)
     if waiting:
-        shown = "\n  ".join(str(file) for file in waiting[:10])
+        listed = "\n  ".join(str(file) for file in waiting[:10])
         raise Refused(
             f"received a project with {len(waiting)} uncommitted revision"
-            f"{'s' if len(waiting) > 1 else ''}:\n  {shown}\n"
+            f"{'s' if len(waiting) > 1 else ''}:\n  {listed}\n"
             "expected: all in git, since the new one goes on from them\n"
             "try: git add and git commit; or rm, to generate it anew; or --allow-uncommitted",
             NOT_READY,
@@ -114,12 +114,11 @@ def require_at_head(
     version_table: tuple[str, str | None],
 ) -> None:
     """Refuse where the developer's database at *url* is not at the *heads*."""
-    shown = url.set(query={}).render_as_string(hide_password=True)
     try:
         found = heads_in(url, *version_table)
     except (SQLAlchemyError, OSError) as error:
         raise Refused(
-            f"received --database-url {shown}, and it failed: {reason(error, url)}\n"
+            f"received --database-url {shown(url)}, and it failed: {reason(error, url)}\n"
             "expected: a PostgreSQL that answers there\n"
             "try: scripts/test-connection.py with the same URL; or without --database-url",
             USAGE,
@@ -136,7 +135,7 @@ def require_at_head(
     else:
         advice = f"{project.command} upgrade head; or stamp head, if it has these tables already"
     raise Refused(
-        f"received the database {shown} at {', '.join(found) or 'no revision'}\n"
+        f"received the database {shown(url)} at {', '.join(found) or 'no revision'}\n"
         f"expected: at {', '.join(heads) or 'no revision'}\n"
         f"try: {advice}",
         NOT_READY,

@@ -87,6 +87,7 @@ from examples.bulk_operations.copying import (
     bound_json,
     copy_into,
     copy_rows,
+    dumps_plainly,
     table_of,
 )
 from examples.bulk_operations.inserting import (
@@ -282,11 +283,17 @@ def marked(value: Any) -> str:
     return json.dumps(value | {"by": "psycopg"})
 
 
+def test_every_driver_is_known_to_dump_plainly(session: Session) -> None:
+    """psycopg's serializer has no public name: under another one, COPY would be slow in silence."""
+    assert dumps_plainly(session.connection())
+
+
 def test_copy_dumps_as_psycopg_is_told(real_commits: str) -> None:
     engine = create_sync_engine(real_commits, driver="psycopg")
     with Session(engine) as session:
         raw: Any = session.connection().connection.driver_connection
         set_json_dumps(marked, raw)
+        assert not dumps_plainly(session.connection())
         insert_rows(session, OutboxMessage, [{"topic": "t", "payload": {}}])
         assert copy_rows(session, OutboxMessage, ["topic", "payload"], [("t", {})] * 2) == 2
         assert session.scalars(select(OutboxMessage.payload)).all() == [{"by": "psycopg"}] * 3

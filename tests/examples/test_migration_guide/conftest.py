@@ -9,6 +9,7 @@ import pytest
 from examples.postgres import temporary_database
 from examples.testing_patterns.plugin import database_name
 from tests.examples.test_migration_guide.desk import FIRST, fill, upgrade
+from tests.examples.test_migration_guide.recipes import SMALL, filled_database
 from tests.short import times
 
 
@@ -32,4 +33,18 @@ def full_template(postgres_url: str) -> Iterator[str]:
 def full(postgres_url: str, full_template: str) -> Iterator[str]:
     """The URL of a clone of it."""
     with temporary_database(postgres_url, template=full_template) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def template(postgres_url: str) -> Iterator[str]:
+    """The name of a database with the tables of the recipes, three batches in each."""
+    with filled_database(postgres_url, SMALL) as url:
+        yield database_name(url)
+
+
+@pytest.fixture
+def clone(postgres_url: str, template: str) -> Iterator[str]:
+    """The URL of a clone of it."""
+    with temporary_database(postgres_url, template=template) as url:
         yield url

@@ -106,6 +106,10 @@ def fill(url: str, statements: tuple[str, ...], rows: int = ROWS) -> None:
         execute(url, re.sub(r"(?<!:):rows\b", str(rows), statement))
 
 
+SMALL = 3_000
+"""Rows: three batches."""
+
+
 @contextmanager
 def filled_database(server_url: str, rows: int = ROWS) -> Iterator[str]:
     """A database with the tables of the recipes, full."""

@@ -34,34 +34,16 @@ from examples.migration_guide.recipes import (
     rename_column,
     rename_table,
 )
-from examples.postgres import temporary_database
 from examples.testing_patterns.plugin import database_name
 from tests.examples.test_migration_guide.desk import execute
 from tests.examples.test_migration_guide.recipes import (
+    SMALL,
     fill,
-    filled_database,
     found_by,
     project_config,
 )
 from tests.examples.test_migration_guide.watching import watched
 from tests.waiting import DEADLINE, until
-
-SMALL = 3000
-"""Rows: three batches."""
-
-
-@pytest.fixture(scope="module")
-def template(postgres_url: str) -> Iterator[str]:
-    """The name of a database with the tables of the recipes."""
-    with filled_database(postgres_url, SMALL) as url:
-        yield database_name(url)
-
-
-@pytest.fixture
-def clone(postgres_url: str, template: str) -> Iterator[str]:
-    """The URL of a clone of it."""
-    with temporary_database(postgres_url, template=template) as url:
-        yield url
 
 
 @pytest.fixture

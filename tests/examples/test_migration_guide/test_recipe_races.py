@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import NamedTuple
@@ -12,19 +12,14 @@ from alembic import command
 from alembic.config import Config
 
 from examples.migration_guide.recipes import enum_checked, enum_native, partition_table
-from examples.postgres import temporary_database
-from examples.testing_patterns.plugin import database_name
 from tests.examples.test_migration_guide.desk import execute
 from tests.examples.test_migration_guide.recipes import (
+    SMALL,
     fill,
-    filled_database,
     found_by,
     project_config,
 )
 from tests.examples.test_migration_guide.watching import while_open
-
-SMALL = 2500
-"""Rows: a batch that somebody else has changed, and one and a half."""
 
 
 class Race(NamedTuple):
@@ -84,20 +79,6 @@ RACES = {
         [(0,)],
     ),
 }
-
-
-@pytest.fixture(scope="module")
-def template(postgres_url: str) -> Iterator[str]:
-    """The name of a database with the tables of the recipes."""
-    with filled_database(postgres_url, SMALL) as url:
-        yield database_name(url)
-
-
-@pytest.fixture
-def clone(postgres_url: str, template: str) -> Iterator[str]:
-    """The URL of a clone of it."""
-    with temporary_database(postgres_url, template=template) as url:
-        yield url
 
 
 @pytest.mark.parametrize("name", RACES)

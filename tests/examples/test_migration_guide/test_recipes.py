@@ -47,13 +47,6 @@ def template(postgres_url: str) -> Iterator[str]:
         yield database_name(url)
 
 
-@pytest.fixture
-def clone(postgres_url: str, template: str) -> Iterator[str]:
-    """The URL of a clone of it."""
-    with temporary_database(postgres_url, template=template) as url:
-        yield url
-
-
 def schema(url: str) -> list[str]:
     """All that the database holds; what is valid can also be had unproved."""
     engine = create_sync_engine(url)

@@ -146,3 +146,14 @@ def test_what_would_lead_libpq_away() -> None:
     names = ("PGHOSTADDR", "PGSSLMODE", "PGSERVICE", "PGOPTIONS", "PGHOST")
     found = without_steering(dict.fromkeys(names, "x"))
     assert found == ["PGHOSTADDR", "PGSSLMODE", "PGSERVICE"]
+
+
+@pytest.mark.parametrize(
+    "place", ["u:hunter2@127.0.0.1:1/x", "127.0.0.1:1/x?user=u&password=hunter2"]
+)
+def test_no_password_is_shown(place: str) -> None:
+    """libpq takes one of the query as well."""
+    with pytest.raises(Refused) as raised, scratch_server(f"postgresql+psycopg://{place}"):
+        pass
+    assert "127.0.0.1:1/x" in str(raised.value)
+    assert "hunter2" not in str(raised.value)
