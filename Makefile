@@ -17,15 +17,15 @@ demo: setup ## Run every example on a throw-away PostgreSQL (make demo DEMO="ses
 	@$(RUN) -m examples $(DEMO)
 
 test: setup ## Run the test suite, all drivers, on a throw-away PostgreSQL
-	@$(RUN) -m pytest -n auto --maxprocesses 8 $(TESTS)
+	@$(RUN) -m pytest -n auto --maxprocesses 8 --dist worksteal $(TESTS)
 
 test-2.0: ## The same on the newest SQLAlchemy 2.0
 	@$(PYTHON) tools/bootstrap.py --line 2.0
-	@.venv-2.0/bin/python -m pytest -n auto --maxprocesses 8 $(TESTS)
+	@.venv-2.0/bin/python -m pytest -n auto --maxprocesses 8 --dist worksteal $(TESTS)
 
 test-2.0-lowest: ## The same on the lowest
 	@$(PYTHON) tools/bootstrap.py --line 2.0-lowest
-	@.venv-2.0-lowest/bin/python -m pytest -n auto --maxprocesses 8 $(TESTS)
+	@.venv-2.0-lowest/bin/python -m pytest -n auto --maxprocesses 8 --dist worksteal $(TESTS)
 
 serve: setup ## Serve the desk over HTTP on a throw-away PostgreSQL
 	@$(RUN) -m examples.fastapi_app
@@ -76,7 +76,7 @@ docs-serve: setup ## Serve the site on a loopback port while you write
 ci: ## What lands a change
 	@bash .ci/run
 
-constraints: setup ## Renew the pins of both SQLAlchemy lines
+constraints: setup ## Renew the pins of every SQLAlchemy line
 	@$(RUN) tools/constraints.py
 
 clean: ## Remove what the targets made

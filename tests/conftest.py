@@ -12,6 +12,8 @@ from sqlalchemy import Engine
 from tests.choice import of_other_drivers, without_server
 from tests.short import SHORT
 
+LONGEST = {"test_site.py", "test_evals.py"}
+
 pytest_plugins = [
     "examples.testing_patterns.plugin",
     "examples.testing_patterns.no_skips",
@@ -66,6 +68,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         left_out.update(without_server(items))
     config.hook.pytest_deselected(items=[item for item in items if item in left_out])
     items[:] = [item for item in items if item not in left_out]
+    # The longest first: at the end one worker would be alone with them.
+    items.sort(key=lambda item: item.path.name not in LONGEST)
 
 
 @pytest.fixture

@@ -281,7 +281,9 @@ def test_a_kept_cluster_is_found_again(room: Path) -> None:
     arguments = ("--keep", str(keep), "--database", "desk", "--exec", "psql", "-Atc")
     assert run(room, *arguments, "create table t as select 42 as n").returncode == 0
     assert run(room, *arguments, "select n from t").stdout == "42\n"
-    assert run(room, *arguments, "show fsync").stdout == "on\n"
+    asked = "select current_setting('fsync'), current_setting('scram_iterations')"
+    assert run(room, *arguments, asked).stdout == "on|4096\n"
+    assert run(room, *arguments[2:], asked).stdout == "off|1\n", "thrown away: fast"
 
 
 def test_of_two_starts_on_one_folder_the_second_leaves_the_first_alone(
