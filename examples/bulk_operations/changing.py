@@ -28,7 +28,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Session
 from sqlalchemy.sql.dml import ReturningDelete, ReturningUpdate
 
-from ..models import DONE, Base, Ticket, TicketStatus, TicketStatusHistory
+from ..models import DONE, Base, Ticket, TicketStatus, TicketStatusHistory, User
 from .identity import refresh_held
 
 
@@ -134,6 +134,16 @@ async def async_bulk_update_ticket_status(
     )
 
 
+def require_agent(session: Session, user_id: int) -> None:
+    """Raise ``ValueError`` unless it is active staff, who stays so until the transaction ends.
+
+    People are locked before tickets: two that lock in different orders can wait in a circle.
+    """
+    staying = select(User.id).where(User.id == user_id, User.is_staff, User.is_active)
+    if session.scalar(staying.with_for_update(read=True)) is None:
+        raise ValueError(f"received user {user_id} to give tickets to; expected active staff")
+
+
 def bulk_assign_tickets(
     session: Session,
     ticket_ids: Iterable[int],
@@ -141,7 +151,11 @@ def bulk_assign_tickets(
     *,
     changed_by_id: int | None = None,
 ) -> list[int]:
-    """``assign``: the ids, ascending; what the session holds of them is read again."""
+    """``assign``: the ids, ascending; what the session holds of them is read again.
+
+    Raises ``ValueError`` where the agent is not active staff.
+    """
+    require_agent(session, assignee_id)
     ids = sorted(session.scalars(assign(ticket_ids, assignee_id, changed_by_id)))
     refresh_held(session, Ticket, set(ids))
     return ids

@@ -14,7 +14,13 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import selectinload
 
-from ..error_handling import ConflictError, MissingReferenceError, NotFoundError, StaleError
+from ..error_handling import (
+    ConflictError,
+    ForbiddenError,
+    MissingReferenceError,
+    NotFoundError,
+    StaleError,
+)
 from ..locking import ChangedMeanwhile, async_changing, lock_tickets
 from ..models import DONE, Comment, Tag, Ticket, TicketStatus, TicketStatusHistory, TicketTag, User
 from ..pagination import Page, async_load_page
@@ -188,8 +194,14 @@ async def tag_ticket(
 async def add_comment(
     session: AsyncSession, ticket_id: int, new: NewComment, actor_id: int
 ) -> Comment:
-    """Add a note by *actor_id*.  Raises ``NotFoundError``."""
+    """Add a note by *actor_id*.
+
+    Raises ``NotFoundError``, and ``ForbiddenError`` for an internal one by a customer, who could
+    not even read it.
+    """
     await require_ticket(session, ticket_id)
+    if new.is_internal and (await session.scalar(working(actor_id))) is None:
+        raise ForbiddenError(("is_internal",))
     comment = Comment(ticket_id=ticket_id, author_id=actor_id, **new.model_dump())
     session.add(comment)
     await session.flush()

@@ -162,10 +162,10 @@ def scenario(check: Scenario) -> Scenario:
 
 def keys_of(session: Session) -> dict[str, int]:
     """What every ticket must have."""
-    acme, ann = make_organization(), make_user()
-    session.add_all([acme, ann])
+    acme, sam = make_organization(), make_user(is_staff=True)
+    session.add_all([acme, sam])
     session.flush()
-    return {"organization_id": acme.id, "creator_id": ann.id}
+    return {"organization_id": acme.id, "creator_id": sam.id}
 
 
 def numbered(keys: dict[str, int], numbers: Iterable[int], **more: Any) -> list[dict[str, Any]]:
@@ -621,7 +621,8 @@ def nothing_of_nothing(session: Session) -> None:
         assert update_rows(session, Ticket, []) == []
     assert copy_rows(session, OutboxMessage, ["topic", "payload"], []) == 0
     assert bulk_update_ticket_status(session, [], TicketStatus.CLOSED) == []
-    assert bulk_assign_tickets(session, [], 1) == []
+    agent = saved(session, make_user(is_staff=True))
+    assert bulk_assign_tickets(session, [], agent.id) == []
 
 
 def test_an_insert_of_an_empty_list_inserts_a_row(session: Session) -> None:
@@ -1391,6 +1392,32 @@ def assigning_opens_nothing_again(session: Session) -> None:
     assert made["deleted"].status is TicketStatus.OPEN
     assert history_of(session) == [(made["open"].id, "open", "in_progress", agent.id)]
     assert bulk_assign_tickets(session, ids, agent.id) == []
+
+
+@scenario
+def who_has_left_gets_no_tickets(session: Session) -> None:
+    made = one_of_each(session)
+    leaver = saved(session, make_user(is_staff=True, is_active=False))
+    customer = saved(session, make_user())
+    for user_id in (leaver.id, customer.id, 10**6):
+        with pytest.raises(ValueError, match=f"received user {user_id} to give tickets to"):
+            bulk_assign_tickets(session, [made["open"].id], user_id)
+    assert made["open"].assignee_id is None
+
+
+def test_an_agent_leaves_before_or_after_and_not_meanwhile(desk: Engine) -> None:
+    with Session(desk, expire_on_commit=False) as session, session.begin():
+        made = one_of_each(session)
+        agent = saved(session, make_user(is_staff=True)).id
+    with Session(desk) as one, Session(desk) as two:
+        leave = update(User).where(User.id == agent).values(is_active=False)
+        assert bulk_assign_tickets(one, [made["open"].id], agent)
+        waiting = in_thread(desk, two, lambda: two.execute(leave))
+        one.commit()
+        waiting.result(DEADLINE)
+        two.commit()
+        with pytest.raises(ValueError, match="expected active staff"):
+            bulk_assign_tickets(one, [made["in_progress"].id], agent)
 
 
 @scenario

@@ -46,3 +46,18 @@ def test_internal_comments_are_for_active_staff(desk: Served) -> None:
     assert seen({"X-Actor-Id": "99"}) == ["Look", "Done"]
     desk.sql("UPDATE users SET is_active = false WHERE id = 2")
     assert seen(SAM) == ["Look", "Done"]
+
+
+def test_a_customer_writes_no_internal_comment(desk: Served) -> None:
+    path = f"/tickets/{desk.make()['id']}/comments"
+    note = {"content": "Hidden from whom?", "is_internal": True}
+    for writer in (ANN, {"X-Actor-Id": "99"}):
+        refused = desk.client.post(path, json=note, headers=writer)
+        assert refused.status_code == 403, refused.text
+        assert refused.json()["fields"] == ["is_internal"]
+    assert (
+        desk.client.post(path, json=note | {"is_internal": False}, headers=ANN).status_code == 201
+    )
+    desk.sql("UPDATE users SET is_active = false WHERE id = 2")
+    assert desk.client.post(path, json=note, headers=SAM).status_code == 403
+    assert len(desk.client.get(path, headers=SAM).json()) == 1
