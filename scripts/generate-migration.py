@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # /// script
 # requires-python = ">=3.11"
-# dependencies = ["sqlalchemy[asyncio]>=2.0.36", "alembic>=1.18", "psycopg[binary]>=3.2"]
+# dependencies = ["sqlalchemy[asyncio]>=2.0.36", "alembic>=1.18.5", "psycopg[binary]>=3.2"]
 # ///
 """Write, repair, lint and prove a migration.  ``--help`` says how.
 

@@ -5,7 +5,8 @@ load while they are serialised, and errors quote SQL.  Pattern: engine in the li
 that end before the answer leaves, answers built in the transaction, one place for errors.  Who acts
 is a header here: there is no authentication in it.  FastAPI 0.121 or newer.
 
-To copy: this folder and the topics that it imports.
+To copy: this folder, ``audit_trails/``, ``analytics.py``, ``error_handling.py``, ``locking.py``,
+``pagination.py``, ``search.py``, ``soft_delete.py``, ``models.py`` and ``database.py``.
 """
 
 from __future__ import annotations

@@ -46,7 +46,7 @@ def main(arguments: list[str]) -> int:
 
 def missing() -> str:
     """What this interpreter has not, and how to get it; "" where all is there."""
-    found, wanted = "", "SQLAlchemy 2.0 or 2.1 and Alembic 1.18 or above"
+    found, wanted = "", "SQLAlchemy 2.0 or 2.1 and Alembic 1.18.5 or above"
     try:
         import sqlalchemy
 
@@ -58,7 +58,7 @@ def missing() -> str:
         try:
             import alembic
 
-            if numbers(alembic.__version__) < (1, 18):
+            if numbers(alembic.__version__) < (1, 18, 5):
                 found = f"Alembic {alembic.__version__}"
         except ImportError:
             found = "no Alembic"
@@ -71,8 +71,8 @@ def missing() -> str:
 
 
 def numbers(version: str) -> tuple[int, ...]:
-    """``(2, 1)`` of ``2.1.9``."""
-    return tuple(int(part) for part in version.split(".")[:2] if part.isdecimal())
+    """``(2, 1, 9)`` of ``2.1.9``; ``(2, 2)`` of ``2.2.0b1``, which comes before all of 2.2."""
+    return tuple(int(part) for part in version.split(".") if part.isdecimal())
 
 
 def refuse(text: str, exit_code: int) -> int:

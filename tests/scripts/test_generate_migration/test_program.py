@@ -159,7 +159,7 @@ def test_an_interpreter_without(module: str, copy: Path, tmp_path: Path) -> None
         "sh", copy, "-m", "x", cwd=tmp_path, PYTHON=sys.executable, PYTHONPATH=str(stub.parent)
     )
     assert (result.returncode, result.stdout) == (2, "")
-    assert "expected: SQLAlchemy 2.0 or 2.1 and Alembic 1.18" in result.stderr
+    assert "expected: SQLAlchemy 2.0 or 2.1 and Alembic 1.18.5" in result.stderr
     assert "Traceback" not in result.stderr
 
 
