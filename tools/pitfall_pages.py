@@ -12,7 +12,7 @@ from types import ModuleType
 from typing import Any
 
 from examples.pitfalls._symptom import ALL, ASYNC
-from tools.pages import ROOT, source_of
+from tools.pages import ROOT, linter_rules, source_of
 
 # In the order of the index: what a reader of each looks for.
 FAMILIES = {
@@ -42,29 +42,34 @@ def pitfalls() -> dict[str, ModuleType]:
     }
 
 
+def as_tuple(symptom: Any) -> tuple[Any, ...]:
+    """More than one where the drivers differ."""
+    return symptom if isinstance(symptom, tuple) else (symptom,)
+
+
 def symptoms(module: ModuleType) -> tuple[Any, ...]:
-    """What a pitfall shows, more than one where the drivers differ; and its second wrong way."""
-    told = module.SYMPTOM
-    also = (module.ALSO,) if hasattr(module, "ALSO") else ()
-    return (*(told if isinstance(told, tuple) else (told,)), *also)
+    """What a pitfall shows, and what its second wrong way does."""
+    return (*as_tuple(module.SYMPTOM), *as_tuple(getattr(module, "ALSO", ())))
 
 
 def told(module: ModuleType) -> str:
     """What is seen of a pitfall, for a reader."""
-    also = getattr(module, "ALSO", None)
-    found = [symptom for symptom in symptoms(module) if symptom is not also]
+    also = as_tuple(getattr(module, "ALSO", ()))
+    shown = told_of(as_tuple(module.SYMPTOM))
+    return f"{shown}; also {told_of(also)}" if also and also != as_tuple(module.SYMPTOM) else shown
+
+
+def told_of(found: tuple[Any, ...]) -> str:
+    """What is seen of one wrong way."""
     common, *others = found
     rest = [symptom for symptom in others if symptom.shown() != common.shown()]
     if len(rest) < len(others) and everywhere(found):
         # The first is shown wherever no other is named: no need to say where.
-        words = [common.shown(), *(f"but {symptom.told()}" for symptom in rest)]
-        shown = ", ".join(words)
-    else:
-        shown = "; ".join(symptom.told() for symptom in found)
-    return f"{shown}; also {also.told()}" if also else shown
+        return ", ".join([common.shown(), *(f"but {symptom.told()}" for symptom in rest)])
+    return "; ".join(symptom.told() for symptom in found)
 
 
-def everywhere(found: list[Any]) -> bool:
+def everywhere(found: tuple[Any, ...]) -> bool:
     """Whether *found* leaves no line and no asynchronous driver without a symptom."""
     named = {(line, driver) for each in found for line in each.lines for driver in each.drivers}
     return named == {(line, driver) for line in ALL for driver in ASYNC}
@@ -90,18 +95,26 @@ def sides(slug: str) -> str:
 def marks(module: ModuleType) -> str:
     """What else there is to say: the linter's rule, the version of PostgreSQL."""
     rule, least = getattr(module, "RULE", None), getattr(module, "REQUIRES", None)
-    said = [f"`validate-models` finds it: `{rule}`."] if rule else []
+    said = [found_by(rule)] if rule else []
     said += [f"PostgreSQL {least} or newer."] if least else []
     return "".join(f" {words}" for words in said)
+
+
+def found_by(name: str) -> str:
+    """How the linter finds it: what is off by default must be selected."""
+    default = {rule.name: rule.default for rules in linter_rules().values() for rule in rules}
+    if default[name]:
+        return f"`validate-models` finds it: `{name}`."
+    return f"`validate-models --select {name}` finds it."
 
 
 def pitfall(slug: str) -> None:
     """Print one pitfall with its title and source.  For cog."""
     module = pitfalls()[slug]
     title = (module.__doc__ or "").strip().partition("\n")[0].strip()
-    link = f"[`{slug}.py`](../examples/pitfalls/{slug}.py)"
+    link = f"[Code](../examples/pitfalls/{slug}.py)"
     print(f"## {title}\n\n{sides(slug)}\n")
-    print(f"From {link}; see [{module.SOURCE[0]}]({module.SOURCE[1]}).{marks(module)}")
+    print(f"{link}; see [{module.SOURCE[0]}]({module.SOURCE[1]}).{marks(module)}")
 
 
 def pitfall_sides(slug: str) -> None:
@@ -127,17 +140,17 @@ def in_index(symptom: Any) -> str:
     if hasattr(symptom, "wrong"):
         shown = f"{symptom.meaning}: `{symptom.wrong!r}`, not `{symptom.right!r}`"
     else:
-        kind = symptom.exception if hasattr(symptom, "exception") else symptom.category
-        shown = f"`{symptom.fragment}` (`{kind.__name__}`)"
+        kinds = [getattr(symptom, name, None) for name in ("exception", "on_asyncpg", "category")]
+        names = ", ".join(f"`{kind.__name__}`" for kind in kinds if kind)
+        shown = f"`{symptom.fragment}` ({names})"
     return shown.replace("|", r"\|")
 
 
 def pitfall_index() -> None:
     """Print the families, then the symptoms: error messages, and wrong results without one."""
-    families = [family_of(slug) for slug in pitfalls()]
-    print("| Family | Pitfalls | On |\n|---|--:|---|")
+    print("| Family | On |\n|---|---|")
     for family, what in FAMILIES.items():
-        print(f"| [{family}](pitfalls-{family}.md) | {families.count(family)} | {what} |")
+        print(f"| [{family}] | {what} |")
     said: dict[str, set[str]] = {}
     silent: dict[str, list[str]] = {family: [] for family in FAMILIES}
     for slug, module in pitfalls().items():
@@ -146,6 +159,8 @@ def pitfall_index() -> None:
                 silent[family_of(slug)].append(in_index(symptom))
             else:
                 said.setdefault(in_index(symptom), set()).add(family_of(slug))
+        for words in getattr(module, "SAYS", ()):
+            said.setdefault(f"`{words}`", set()).add(family_of(slug))
     print("\n## By error message\n\n| Symptom | Family |\n|---|---|")
     for shown, where in sorted(said.items()):
         print(f"| {shown} | {', '.join(f'[{name}]' for name in FAMILIES if name in where)} |")

@@ -2,6 +2,7 @@
 
 A worker, a script or Alembic that takes over the URL of an asyncio application takes over asyncpg.
 `create_engine` accepts it; the first connection fails. psycopg serves both sorts by one URL.
+asyncpg's own options must go (`invalid connection option`); say `sslmode` for `ssl`.
 """
 
 from sqlalchemy import create_engine, make_url, text
@@ -26,7 +27,8 @@ def broken(url: str) -> object:
 
 
 def fixed(url: str) -> object:
-    engine = create_engine(make_url(url).set(drivername="postgresql+psycopg"))
+    plain = make_url(url).difference_update_query(["prepared_statement_cache_size", "ssl"])
+    engine = create_engine(plain.set(drivername="postgresql+psycopg"))
     with engine.connect() as connection:
         connection.execute(text("SELECT 1"))
     engine.dispose()

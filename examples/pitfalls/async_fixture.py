@@ -46,11 +46,17 @@ async def test_answer(answer):
 
 def outcome(source: str) -> str:
     """The count in pytest's last line."""
+    return run_pytest(source).strip().splitlines()[-1].partition(" in ")[0]
+
+
+def run_pytest(source: str, *options: str) -> str:
+    """What pytest prints of *source*, with pytest-asyncio alone."""
     with TemporaryDirectory() as folder:
         file = Path(folder) / "test_it.py"
         file.write_text(source)
         # No settings and no plugins but these.
         command = [sys.executable, "-m", "pytest", "-q", "-c", os.devnull, "--rootdir", folder]
+        command += options
         ran = subprocess.run(
             [*command, "-p", "pytest_asyncio.plugin", "-p", "no:cacheprovider", "--color=no", file],
             env=os.environ | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTEST_ADDOPTS": ""},
@@ -58,4 +64,4 @@ def outcome(source: str) -> str:
             text=True,
             check=False,
         )
-    return ran.stdout.strip().splitlines()[-1].partition(" in ")[0]
+    return ran.stdout

@@ -15,7 +15,9 @@ from ._symptom import Raises
 FAMILY = "audit"
 SYMPTOM = (
     Raises(TypeError, "type datetime is not JSON serializable", drivers=("psycopg",)),
-    Raises(StatementError, "type datetime is not JSON serializable", drivers=("psycopg2",)),
+    Raises(
+        StatementError, "type datetime is not JSON serializable", drivers=("psycopg2", "asyncpg")
+    ),
 )
 SOURCE = (
     "JSON",

@@ -12,7 +12,7 @@ from ..models import Tag
 from ._symptom import Raises
 
 FAMILY = "sessions"
-SYMPTOM = Raises(IntegrityError, "uq_tags_name_lower")
+SYMPTOM = Raises(IntegrityError, "duplicate key value violates unique constraint")
 SOURCE = (
     "Flushing",
     "https://docs.sqlalchemy.org/en/21/orm/session_basics.html#flushing",

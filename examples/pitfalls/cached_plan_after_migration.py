@@ -28,8 +28,8 @@ async def broken(url: str) -> object:
 
 async def fixed(url: str) -> object:
     asyncpg = make_url(url).set(drivername="postgresql+asyncpg")
-    unprepared = asyncpg.update_query_dict({"prepared_statement_cache_size": "0"})
-    await read_migrate_read(create_async_engine(unprepared))
+    unprepared = {"prepared_statement_cache_size": 0}
+    await read_migrate_read(create_async_engine(asyncpg, connect_args=unprepared))
     return None
 
 

@@ -8,7 +8,7 @@ flush. See `references/error-handling.md`.
 from contextlib import suppress
 
 from sqlalchemy import func, insert, select
-from sqlalchemy.exc import IntegrityError, InternalError, PendingRollbackError
+from sqlalchemy.exc import DBAPIError, IntegrityError, InternalError, PendingRollbackError
 from sqlalchemy.orm import Session
 
 from ..models import Tag
@@ -16,7 +16,7 @@ from ._symptom import Raises
 
 FAMILY = "sessions"
 SYMPTOM = Raises(PendingRollbackError, "This Session's transaction has been rolled back")
-ALSO = Raises(InternalError, "current transaction is aborted")
+ALSO = Raises(InternalError, "current transaction is aborted", on_asyncpg=DBAPIError)
 SOURCE = (
     "Using SAVEPOINT",
     "https://docs.sqlalchemy.org/en/21/orm/session_transaction.html#using-savepoint",

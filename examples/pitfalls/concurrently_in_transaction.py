@@ -7,12 +7,12 @@ is committed: keep such a revision to the index. See `references/migration-guide
 from alembic.operations import Operations
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Engine
-from sqlalchemy.exc import InternalError
+from sqlalchemy.exc import DBAPIError, InternalError
 
 from ._symptom import Raises
 
 FAMILY = "migrations"
-SYMPTOM = Raises(InternalError, "cannot run inside a transaction block")
+SYMPTOM = Raises(InternalError, "cannot run inside a transaction block", on_asyncpg=DBAPIError)
 SOURCE = (
     "MigrationContext.autocommit_block",
     "https://alembic.sqlalchemy.org/en/latest/api/runtime.html"

@@ -12,16 +12,17 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from ._symptom import Raises
 
 FAMILY = "sessions"
-SYMPTOM = Raises(DBAPIError, "40P01", drivers=("asyncpg",))
+SYMPTOM = Raises(DBAPIError, "deadlock detected", drivers=("asyncpg",))
 SOURCE = (
     "Serialization Failure Handling",
     "https://www.postgresql.org/docs/18/mvcc-serialization-failure-handling.html",
 )
+DEADLOCK = text("DO $$ BEGIN RAISE EXCEPTION 'deadlock detected' USING ERRCODE = '40P01'; END $$")
 
 
 async def broken(session: AsyncSession) -> object:
     try:
-        await session.execute(text("DO $$ BEGIN RAISE SQLSTATE '40P01'; END $$"))
+        await session.execute(DEADLOCK)
     except OperationalError:
         return "try again"
     return None
@@ -29,7 +30,7 @@ async def broken(session: AsyncSession) -> object:
 
 async def fixed(session: AsyncSession) -> object:
     try:
-        await session.execute(text("DO $$ BEGIN RAISE SQLSTATE '40P01'; END $$"))
+        await session.execute(DEADLOCK)
     except DBAPIError as error:
         state = getattr(error.orig, "sqlstate", None) or getattr(error.orig, "pgcode", None)
         if state not in {"40001", "40P01"}:

@@ -5,7 +5,7 @@
 
 from sqlalchemy import bindparam, text
 from sqlalchemy.dialects.postgresql import JSONB
-from sqlalchemy.exc import ProgrammingError
+from sqlalchemy.exc import DBAPIError, ProgrammingError
 from sqlalchemy.orm import Session
 
 from ._symptom import Raises
@@ -14,6 +14,7 @@ FAMILY = "types"
 SYMPTOM = (
     Raises(ProgrammingError, "cannot adapt type 'dict'", drivers=("psycopg",)),
     Raises(ProgrammingError, "can't adapt type 'dict'", drivers=("psycopg2",)),
+    Raises(DBAPIError, "'dict' object has no attribute 'encode'", drivers=("asyncpg",)),
 )
 SOURCE = (
     "TextClause.bindparams()",

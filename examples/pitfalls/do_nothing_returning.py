@@ -1,6 +1,7 @@
 """Do not expect every id from ON CONFLICT DO NOTHING
 
-RETURNING gives what was inserted. A row that was there already is left out, without an error. See
+RETURNING gives what was inserted. A row that was there already is left out, without an error. All
+values share 32,767 parameters on asyncpg: beyond a few thousand rows take `upsert_rows`. See
 `references/bulk-operations.md`.
 """
 

@@ -6,13 +6,18 @@ it would drop *every* table of the metadata. Where another table uses the type, 
 """
 
 from sqlalchemy import Column, Enum, MetaData, Table
-from sqlalchemy.exc import DataError
+from sqlalchemy.exc import DataError, DBAPIError
 from sqlalchemy.orm import Session
 
 from ._symptom import Raises
 
 FAMILY = "enums"
-SYMPTOM = Raises(DataError, 'invalid input value for enum state: "held"', lines=("2.1",))
+SYMPTOM = Raises(
+    DataError,
+    'invalid input value for enum state: "held"',
+    lines=("2.1",),
+    on_asyncpg=DBAPIError,
+)
 SOURCE = (
     "What's new in 2.1",
     "https://docs.sqlalchemy.org/en/21/changelog/migration_21.html",

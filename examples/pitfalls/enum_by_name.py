@@ -8,14 +8,14 @@ services know the value: they get an error, or find nothing. `checked_text` is i
 import enum
 
 from sqlalchemy import text
-from sqlalchemy.exc import DataError
+from sqlalchemy.exc import DataError, DBAPIError
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
 from ..models import checked_text
 from ._symptom import Raises
 
 FAMILY = "enums"
-SYMPTOM = Raises(DataError, 'invalid input value for enum mood: "glad"')
+SYMPTOM = Raises(DataError, 'invalid input value for enum mood: "glad"', on_asyncpg=DBAPIError)
 RULE = "enum-by-name"
 SOURCE = (
     "Enum",

@@ -5,12 +5,16 @@ value. In Alembic: `op.get_context().autocommit_block()`. Text with a CHECK has 
 """
 
 from sqlalchemy import Engine, text
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, OperationalError
 
 from ._symptom import Raises
 
 FAMILY = "enums"
-SYMPTOM = Raises(DBAPIError, 'unsafe use of new value "on_hold" of enum type state')
+SYMPTOM = Raises(
+    OperationalError,
+    'unsafe use of new value "on_hold" of enum type state',
+    on_asyncpg=DBAPIError,
+)
 SOURCE = ("ALTER TYPE", "https://www.postgresql.org/docs/18/sql-altertype.html")
 
 

@@ -1,7 +1,9 @@
 """Ask for `active_history` where a listener needs the old value
 
 A commit expires the object. What is then set without having been read has no old value in the
-history, nor has `load_history()`.
+history, nor has `load_history()`. `active_history=True` loads it as the new one is set: a statement
+for each expired object, and under asyncio MissingGreenlet. There, ask in `before_flush`: see
+`references/events.md`.
 """
 
 from sqlalchemy import inspect

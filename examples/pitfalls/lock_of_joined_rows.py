@@ -6,14 +6,18 @@ inner join locks the customer: SKIP LOCKED passes over their other tickets. See
 """
 
 from sqlalchemy import select
-from sqlalchemy.exc import NotSupportedError
+from sqlalchemy.exc import DBAPIError, NotSupportedError
 from sqlalchemy.orm import Session, joinedload
 
 from ..models import Ticket
 from ._symptom import Raises
 
 FAMILY = "queries"
-SYMPTOM = Raises(NotSupportedError, "cannot be applied to the nullable side of an outer join")
+SYMPTOM = Raises(
+    NotSupportedError,
+    "cannot be applied to the nullable side of an outer join",
+    on_asyncpg=DBAPIError,
+)
 SOURCE = (
     "SELECT: The Locking Clause",
     "https://www.postgresql.org/docs/18/sql-select.html#SQL-FOR-UPDATE-SHARE",

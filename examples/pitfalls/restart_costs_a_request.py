@@ -13,7 +13,11 @@ from ._symptom import Raises
 
 FAMILY = "connecting"
 SYMPTOM = (
-    Raises(OperationalError, "terminating connection due to", drivers=("psycopg",)),
+    Raises(
+        OperationalError,
+        "terminating connection due to administrator command",
+        drivers=("psycopg",),
+    ),
     Raises(OperationalError, "server closed the connection", drivers=("psycopg2",)),
 )
 SOURCE = (

@@ -5,12 +5,12 @@ connection still knows its name. The next request that gets the connection from 
 """
 
 from sqlalchemy import Engine, text
-from sqlalchemy.exc import DataError
+from sqlalchemy.exc import DataError, DBAPIError
 
 from ._symptom import Raises
 
 FAMILY = "sessions"
-SYMPTOM = Raises(DataError, 'invalid input syntax for type uuid: ""')
+SYMPTOM = Raises(DataError, 'invalid input syntax for type uuid: ""', on_asyncpg=DBAPIError)
 SOURCE = (
     "Configuration Settings Functions",
     "https://www.postgresql.org/docs/18/functions-admin.html#FUNCTIONS-ADMIN-SET",

@@ -1,7 +1,7 @@
 """Name columns, not a constraint, in ON CONFLICT
 
 `unique=True, index=True` makes one unique index, and no constraint by that name. The columns find
-either, and a partial or functional index too.
+either. A partial index wants its condition as well: see `references/pitfalls-keeping.md`.
 """
 
 from sqlalchemy import Column, MetaData, Table, Text

@@ -13,12 +13,15 @@ from uuid import uuid4
 import pytest
 
 from tests.scripts.test_validate_models import samples
-from tools.pitfall_pages import FAMILIES, in_index, pitfalls, symptoms
+from tools.pages import linter_rules
+from tools.pitfall_pages import FAMILIES, in_index, marks, pitfalls, symptoms
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 REFERENCES = ROOT / "references"
 DATA = ROOT / "tests" / "data" / "pitfalls"
 SLUGS = sorted(path.stem for path in (ROOT / "examples" / "pitfalls").glob("[!_]*.py"))
+# Of these a test alone is not enough: a pitfall teaches them, or the entry says why none does.
+TAUGHT = {f"D{number:02}" for number in range(1, 52)}
 # What was found out before: defects, what users ask, what 2.1 changed, its further traps.
 KNOWN = {
     *(f"D{number:02}" for number in range(1, 55)),
@@ -70,9 +73,19 @@ def test_the_index_holds_every_symptom(slug: str) -> None:
         assert f"[{pitfalls()[slug].FAMILY}]" in row
 
 
+@parametrize("slug", SLUGS)
+def test_the_index_and_the_page_hold_what_else_is_said(slug: str) -> None:
+    index, family = (REFERENCES / "pitfalls.md").read_text(), pitfalls()[slug].FAMILY
+    for words in getattr(pitfalls()[slug], "SAYS", ()):
+        assert f"| `{words}` | [{family}] |" in index
+        assert f"`{words}`" in (pitfalls()[slug].__doc__ or "")
+
+
 def test_the_index_names_every_page() -> None:
-    index = (REFERENCES / "pitfalls.md").read_text()
-    assert [name for name in sorted(family_pages()) if f"]({name})" not in index] == []
+    index = (REFERENCES / "pitfalls.md").read_text().splitlines()
+    for family in FAMILIES:
+        assert f"[{family}]: pitfalls-{family}.md" in index
+        assert [line for line in index if line.startswith(f"| [{family}] |")]
     assert set(family_pages()) == {f"pitfalls-{family}.md" for family in FAMILIES}
 
 
@@ -111,20 +124,21 @@ def models_in(source: str, side: str) -> str | None:
     return ast.unparse(ast.Module([*above, *within], []))
 
 
-def findings(rule: str, models: str, folder: Path) -> list[str]:
-    """What *rule* says of *models*."""
+def findings(rule: str, models: str, folder: Path, *, selected: bool = True) -> list[str]:
+    """What *rule* says of *models*: it alone, or among those that nobody has to select."""
     from validate_models import api  # samples has put the scripts into the path
 
     path = folder / f"pitfall_{uuid4().hex}.py"
     path.write_text(models)
     kept = list(sys.path)
     try:
-        outcome = api.run([str(path)], select=[rule], asyncio=True, root=folder)
+        select = [rule] if selected else []
+        outcome = api.run([str(path)], select=select, asyncio=True, root=folder)
     finally:
         samples.forget(path.stem)
         sys.path[:] = kept
     assert outcome.problems == []
-    return [finding.message for finding in outcome.findings]
+    return [finding.message for finding in outcome.findings if finding.rule == rule]
 
 
 def with_rule() -> list[str]:
@@ -138,7 +152,7 @@ NO_MODELS = {
     "computed_without_persisted": "a temporary table of Core",
     "deleted_row_keeps_its_name": "a temporary table of Core",
     "float_money": "a temporary table of Core",
-    "json_changed_in_place": "the desk's own model, which the rule finds right",
+    "json_changed_in_place": "the desk's own model, on both sides",
 }
 
 
@@ -164,6 +178,21 @@ def test_the_rule_finds_the_wrong_side(slug: str, tmp_path: Path) -> None:
     source = (ROOT / f"examples/pitfalls/{slug}.py").read_text()
     expected = ["no model on the wrong side"] if slug in NO_MODELS else []
     assert faults_of_rule(rule, source, tmp_path) == expected
+
+
+@parametrize("slug", with_rule())
+@pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SAWarning")
+def test_the_page_says_what_must_be_selected(slug: str, tmp_path: Path) -> None:
+    """Of the wrong side where it has a class, else of the rule's own sample."""
+    name = pitfalls()[slug].RULE
+    source = (ROOT / f"examples/pitfalls/{slug}.py").read_text()
+    models = models_in(source, "broken")
+    if models is None:
+        (rule,) = [rule for rules in linter_rules().values() for rule in rules if rule.name == name]
+        models = samples.PRELUDE + rule.bad
+    assert findings(name, models, tmp_path)
+    found = findings(name, models, tmp_path, selected=False)
+    assert bool(found) == ("--select" not in marks(pitfalls()[slug]))
 
 
 def test_what_no_rule_is_shown_is_still_there() -> None:
@@ -216,6 +245,8 @@ def faults_of(entry: dict[str, Any]) -> list[str]:
         found.append(f"unknown keys: {sorted(unknown)}")
     if not {"pitfall", "test", "refused"} & set(entry):
         found.append("neither pitfall nor test nor refused")
+    elif entry.get("id") in TAUGHT and not {"pitfall", "refused"} & set(entry):
+        found.append("neither pitfall nor refused")
     found += [f"no pitfall {s}" for s in as_list(entry.get("pitfall", [])) if s not in SLUGS]
     found += [f"no test {node}" for node in as_list(entry.get("test", [])) if not is_test(node)]
     if "refused" in entry and len(entry["refused"]) < 20:
@@ -267,3 +298,6 @@ def test_a_wrong_entry_is_seen(changed: dict[str, str], fault: str) -> None:
     (found,) = faults_of(right | changed)
     assert found.startswith(fault)
     assert faults_of({"id": "D01", "what": "a line"}) == ["neither pitfall nor test nor refused"]
+    only_a_test = {key: right[key] for key in ("id", "what", "test")}
+    assert faults_of(only_a_test) == ["neither pitfall nor refused"]
+    assert faults_of(only_a_test | {"id": "D52"}) == []
