@@ -153,8 +153,11 @@ def checked_values(table: Table) -> list[tuple[str, str, list[str]]]:
 
 
 def rendered_name(constraint: Constraint) -> str:
-    """The name that the naming convention makes; "" where there is none."""
-    return PREPARE.format_constraint(constraint) or ""
+    """The name that the models or their naming convention give; "" where PostgreSQL gave one."""
+    if constraint.name is None:
+        return ""
+    shown = PREPARE.format_constraint(constraint) or ""
+    return shown[1:-1].replace('""', '"') if shown.startswith('"') else shown
 
 
 def values_in(definition: str) -> set[str]:
