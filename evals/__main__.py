@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
+import runpy
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+from sqlalchemy import create_engine, inspect, make_url
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.pool import NullPool
 
 from examples.postgres import PostgresError
 
@@ -15,6 +21,7 @@ from .benchmark import benchmark_of
 from .grading import (
     ROOT,
     EvalError,
+    checks_of,
     grade,
     load_task,
     prepare,
@@ -28,6 +35,7 @@ EPILOG = """\
 examples:
   python -m evals --list                      the tasks
   python -m evals --prepare search work/      a folder with what the task begins with
+  python -m evals --fill testing              what its prompt says of DATABASE_URL, made true
   python -m evals --prompt search             what to tell the agent that works there
   python -m evals search work/                grade it; writes work/grading.json
   python -m evals --naive search              grade a hasty solution: which checks does it fail?
@@ -54,6 +62,7 @@ def parser() -> argparse.ArgumentParser:
     only.add_argument("--list", action="store_true", help="name the tasks")
     only.add_argument("--prompt", metavar="TASK", help="print what the agent is told")
     only.add_argument("--prepare", nargs=2, metavar=("TASK", "WORKSPACE"), help="copy its files")
+    only.add_argument("--fill", metavar="TASK", help="make its tables and rows at DATABASE_URL")
     only.add_argument("--reference", metavar="TASK", help="grade the right solution")
     only.add_argument("--naive", metavar="TASK", help="grade the hasty solution")
     only.add_argument("--write", action="store_true", help="join the tasks into evals.json")
@@ -73,6 +82,38 @@ def show(grading: dict[str, Any]) -> int:
     summary = grading["summary"]
     print(f"evals: {summary['passed']} of {summary['total']} passed", file=sys.stderr)
     return 1 if summary["failed"] else 0
+
+
+def fill(name: str) -> None:
+    """Make the tables and rows that the task *name* begins with, in the database at DATABASE_URL.
+
+    Raises ``EvalError`` where the task begins with none, or the database is not an empty one.
+    """
+    task = load_task(name)
+    module, _ = checks_of(name)
+    if not hasattr(module, "fill"):
+        raise EvalError(
+            f"received the task {name!r}, whose database is empty when it begins.\n"
+            "expected: a task whose prompt says that the tables are there\ntry: --fill testing"
+        )
+    models = runpy.run_path(str(task.folder / "files" / "models.py"))
+    try:
+        url = make_url(os.environ.get("DATABASE_URL", "")).set(drivername="postgresql+psycopg")
+        engine = create_engine(url, poolclass=NullPool)
+        tables = inspect(engine).get_table_names()
+        if not tables:
+            module.fill(engine, models["Base"].metadata)
+    except SQLAlchemyError as error:
+        raise EvalError(
+            f"received a DATABASE_URL that cannot be filled: {error}\n"
+            "expected: the URL of an empty database\n"
+            "try: DATABASE_URL=postgresql://user:password@host/database"
+        ) from error
+    if tables:
+        raise EvalError(
+            f"received a database that holds tables: {', '.join(tables)}.\n"
+            "expected: an empty one, for this agent alone\ntry: CREATE DATABASE, and its URL"
+        )
 
 
 def grade_workspace(name: str, workspace: Path) -> int:
@@ -109,6 +150,8 @@ def dispatch(options: argparse.Namespace) -> int:
         print(load_task(options.prompt).prompt)
     elif options.prepare:
         prepare(load_task(options.prepare[0]), Path(options.prepare[1]))
+    elif options.fill:
+        fill(options.fill)
     elif options.reference:
         return grade_solution(options.reference, "reference")
     elif options.naive:

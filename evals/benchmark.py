@@ -63,9 +63,28 @@ def read_object(path: Path) -> dict[str, Any]:
 
 
 def runs_of(folder: Path) -> list[Run]:
-    """Every run under *folder*: it is one itself, or holds ``run-1``, ``run-2``, …"""
-    folders = [folder, *sorted(folder.glob("run-*"))]
-    return [read_run(found) for found in folders if (found / "grading.json").exists()]
+    """Every run under *folder*: it is one itself, or holds ``run-1``, ``run-2``, …
+
+    Raises ``EvalError`` for a run that is not graded, since nobody would see that a mean is without
+    it, and where *folder* is both.
+    """
+    if not folder.is_dir():
+        return []
+    within = sorted(path for path in folder.glob("run-*") if path.is_dir())
+    runs = within or [folder]
+    ungraded = [run for run in runs if not (run / "grading.json").exists()]
+    if ungraded:
+        raise EvalError(
+            f"received runs that are not graded: {', '.join(map(str, ungraded))}.\n"
+            "expected: grading.json in each\n"
+            "try: python -m evals TASK RUN, or to remove what is no run"
+        )
+    if within and (folder / "grading.json").exists():
+        raise EvalError(
+            f"received {folder}, which is a run itself and holds {within[0].name} besides.\n"
+            "expected: one of both\ntry: to move its own files into a run-… of their own"
+        )
+    return [read_run(run) for run in runs]
 
 
 def spread(values: Sequence[float | None]) -> dict[str, float | None]:
@@ -83,8 +102,8 @@ def benchmark_of(iteration: Path) -> dict[str, Any]:
     ``run_summary`` is over the tasks' means, ``tasks`` over each one's runs.  A difference is that
     of the tasks where both sides were measured.
 
-    Raises ``EvalError`` where there is no graded run, or a task has one on one side only: a
-    difference of means over other tasks says nothing.
+    Raises ``EvalError`` where there is no graded run, one is not graded, or a task has them on one
+    side only: a difference of means over other tasks says nothing.
     """
     tasks: dict[str, dict[str, list[Run]]] = {}
     folders = sorted(iteration.iterdir()) if iteration.is_dir() else []

@@ -35,7 +35,7 @@ import psycopg
 import sqlalchemy
 from psycopg import sql
 
-from evals.workspace import Workspace, describe
+from evals.workspace import PASSWORDS, Workspace, describe, hide, passwords_of
 from examples.postgres import postgres_server, temporary_database
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -159,7 +159,8 @@ def child(check: Check, folder: Path, url: str, answer: int, output: Path) -> No
         verdict = {"passed": False, "evidence": str(error) or where(error)}
     except BaseException as error:
         verdict = {"passed": False, "evidence": f"{describe(error)} ({where(error)})"}
-    verdict["evidence"] = verdict["evidence"][:EVIDENCE_CHARACTERS]
+    # Hidden before it is cut: half of a password would not be found.
+    verdict["evidence"] = hide(verdict["evidence"], PASSWORDS)[:EVIDENCE_CHARACTERS]
     with contextlib.suppress(Exception):
         sys.stdout.flush()
         sys.stderr.flush()
@@ -270,12 +271,13 @@ def run_check(check: Check, source: Path, server: str, seconds: float) -> dict[s
                 os.waitpid(process, 0)
             end_children(before)
         printed = output.read_text(encoding="utf-8", errors="replace") if output.exists() else ""
+        printed = hide(printed, passwords_of(server)).strip()
     try:
         verdict = json.loads(answer)
     except ValueError:
         verdict = {"passed": False, "evidence": status}
-    if not verdict["passed"] and printed.strip():
-        verdict["evidence"] += f"\nprinted: …{printed.strip()[-300:]}"
+    if not verdict["passed"] and printed:
+        verdict["evidence"] += f"\nprinted: …{printed[-300:]}"
     # A fresh database's name and folder would make every run's evidence another text.
     evidence = str(verdict["evidence"]).replace(str(folder), "WORKSPACE")
     evidence = evidence.replace(database_of(url), "DATABASE")
@@ -387,7 +389,7 @@ def grade(
         raise
     if worker.returncode:
         raise EvalError(
-            f"the grader of {task} failed:\n{err.strip()[-2000:]}\n"
+            f"the grader of {task} failed:\n{hide(err, passwords_of(server)).strip()[-2000:]}\n"
             "expected: a grader that can be imported, and a server that lets us create databases\n"
             "try: python -m evals --reference " + task
         )

@@ -10,15 +10,17 @@ import asyncio
 import contextlib
 import importlib
 import os
+import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Coroutine, Iterator, Sequence
+from collections.abc import Coroutine, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar
+from urllib.parse import quote, unquote, urlsplit
 
 from sqlalchemy import Engine, create_engine, event, make_url, text
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
@@ -28,6 +30,8 @@ T = TypeVar("T")
 COMMAND_SECONDS = 90.0
 # The slow plugins of our own environment; what a workspace's tests use stays on.
 PYTEST_OPTIONS = "-p no:schemathesis -p no:hypothesispytest -p no:cacheprovider -p no:randomly"
+# Of this process's databases; they are not to be shown.
+PASSWORDS: set[str] = set()
 
 
 @dataclass
@@ -59,6 +63,7 @@ class Workspace:
         self.path = path
         self.notes: list[str] = []
         self._rest = database_url.partition("://")[2]
+        PASSWORDS.update(passwords_of(database_url))
         self._closing = contextlib.ExitStack()
         self._runner: asyncio.Runner | None = None
 
@@ -99,7 +104,8 @@ class Workspace:
         """Run a process in the workspace, DATABASE_URL set; what it printed and its code.
 
         ``python``, ``alembic`` and ``pytest`` are those of this environment.  A process that is
-        still there after *seconds* is killed and counts as ended with -9.
+        still there after *seconds* is killed and counts as ended with -9.  The database's password
+        is hidden in what it printed.
         """
         with (
             tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as out,
@@ -121,7 +127,9 @@ class Workspace:
                 code = process.wait()
             out.seek(0)
             err.seek(0)
-            return subprocess.CompletedProcess(list(arguments), code, out.read(), err.read())
+            # Before anybody cuts it: half of a password would not be found.
+            told, failed = hide(out.read(), PASSWORDS), hide(err.read(), PASSWORDS)
+            return subprocess.CompletedProcess(list(arguments), code, told, failed)
 
     def environment(self) -> dict[str, str]:
         """The environment of a process in the workspace."""
@@ -208,9 +216,24 @@ class Workspace:
                 self._runner.close()
 
 
+def passwords_of(url: str) -> set[str]:
+    """The passwords that *url* holds, each as it is written, as it reads, and encoded again."""
+    parts = urlsplit(url)
+    written = {parts.password or "", *re.findall(r"(?:^|&)\w*password=([^&]*)", parts.query)}
+    plain = {unquote(password) for password in written}
+    return (written | plain | {quote(password, safe="") for password in plain}) - {""}
+
+
+def hide(text: str, passwords: Iterable[str]) -> str:
+    """*text* with ``***`` for each of *passwords*."""
+    for password in sorted(passwords, key=len, reverse=True):  # one may be a part of another
+        text = text.replace(password, "***")
+    return text
+
+
 def describe(error: BaseException) -> str:
     """*error* in a line: type and message."""
-    message = " ".join(str(error).split())
+    message = " ".join(hide(str(error), PASSWORDS).split())
     return f"{type(error).__name__}: {message}"[:600] if message else type(error).__name__
 
 

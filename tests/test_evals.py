@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 import jsonschema
 import psycopg
@@ -16,6 +18,7 @@ import pytest
 from sqlalchemy import __version__
 
 from evals import grading as module_of_grading
+from evals import workspace as module_of_workspace
 from evals.__main__ import EVALS, joined, main
 from evals.grading import (
     ROOT,
@@ -31,6 +34,8 @@ from evals.grading import (
     task_ids,
     text_of,
 )
+from evals.workspace import Workspace
+from examples.postgres import temporary_database
 from tests.waiting import until
 
 SA_21 = not __version__.startswith("2.0")
@@ -38,6 +43,8 @@ TASKS = task_ids()
 # In CI some stand for all, and two of them are graded three times; where tests are repeated, all.
 SOME = ["locking", "migration_enum", "models", "search", "soft_delete", "upgrading"]
 FEW = ["models", "search"]
+FEW_WAYS = ["an error by the name of its driver"]
+FEW_FAULTS = ["a migration that fills each source in one transaction"]
 ENTRY = {
     "type": "object",
     "required": ["id", "prompt", "expected_output", "files", "assertions"],
@@ -70,9 +77,14 @@ HOSTILE = {
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Some tasks, or all of them where ``--repetitions`` asks for the long form."""
     long = metafunc.config.option.repetitions > 1
-    for name, chosen in (("graded", SOME), ("repeated", FEW)):
+    for name, every, chosen in (
+        ("graded", TASKS, SOME),
+        ("repeated", TASKS, FEW),
+        ("way", list(OTHER_WAYS), FEW_WAYS),
+        ("fault", list(FAULTS), FEW_FAULTS),
+    ):
         if name in metafunc.fixturenames:
-            metafunc.parametrize(name, TASKS if long else chosen)
+            metafunc.parametrize(name, every if long else chosen)
 
 
 def require_21() -> None:
@@ -141,6 +153,9 @@ def test_another_way_to_delete_softly_is_right(tmp_path: Path, postgres_url: str
     assert failed(grade("soft_delete", [work], postgres_url)[0]) == []
 
 
+CHANNEL = "migrations/versions/0002_channel.py"
+LOOP = "for start in range(first or 0, (last or -1) + 1, BATCH):\n            "
+ROUND = 'connection.execute(fill, {"first": start, "next": start + BATCH})'
 # Right, too: the task, the file of its solution, what stands there, and what else may.
 OTHER_WAYS: dict[str, tuple[str, str, dict[str, str]]] = {
     "relationships that load on purpose alone": (
@@ -165,22 +180,112 @@ OTHER_WAYS: dict[str, tuple[str, str, dict[str, str]]] = {
             'with_for_update={"key_share": True})\n        ticket = await',
         },
     ),
+    "enumerations by name": (
+        "models",
+        "models.py",
+        {
+            "(enum.StrEnum)": "(enum.Enum)",
+            **{
+                f'{word.upper()} = "{word}"': f"{word} = {number}"
+                for number, word in enumerate(
+                    ("open", "pending", "solved", "low", "normal", "high")
+                )
+            },
+            "member.value for": "member.name for",
+        },
+    ),
+    "an author who has to exist": (
+        "audit_trail",
+        "audit.py",
+        {"user_id bigint,": "user_id bigint REFERENCES users (id),"},
+    ),
+    "an error by the name of its driver": (
+        "soft_delete",
+        "soft_delete.py",
+        {
+            "except IntegrityError:\n": "except IntegrityError as error:\n"
+            '        if error.orig.sqlstate != "23505":\n            raise\n',
+        },
+    ),
+    "a default for most rows, and the others in batches": (
+        "migration_not_null",
+        CHANNEL,
+        {
+            'EXISTS channel text"': "EXISTS channel text DEFAULT 'email'\"",
+            "id >= :first AND id < :next AND channel IS NULL": "id IN (SELECT id FROM tickets"
+            " WHERE source = 'portal' AND channel = 'email' LIMIT 50000)",
+            f"{LOOP}{ROUND}": "while connection.execute(fill).rowcount:\n            pass",
+            "SET NOT NULL": "SET NOT NULL, ALTER COLUMN channel DROP DEFAULT",
+        },
+    ),
+}
+# Wrong: the same, and how the assertions begin that it fails; it passes all others.
+FAULTS: dict[str, tuple[str, str, dict[str, str], list[str]]] = {
+    "a migration that runs once": (
+        "migration_not_null",
+        CHANNEL,
+        {
+            "COLUMN IF NOT EXISTS": "COLUMN",
+            '        connection.execute(text("ALTER TABLE tickets DROP CONSTRAINT IF EXISTS'
+            ' channel_present"))\n': "",
+        },
+        ["Wherever a change of the table fails"],
+    ),
+    "a migration that fills each source in one transaction": (
+        "migration_not_null",
+        CHANNEL,
+        {
+            "id >= :first AND id < :next AND": "source = :source AND",
+            LOOP: LOOP.replace(LOOP.strip(), 'for source in ("portal", "mail"):'),
+            ROUND: 'connection.execute(fill, {"source": source})',
+        },
+        ["Rows are filled while readers are let in"],
+    ),
+    "a migration that waits for five seconds": (
+        "migration_not_null",
+        CHANNEL,
+        {"SET lock_timeout = '2s'": "SET lock_timeout = '5s'"},
+        ["Behind a reader's long transaction"],
+    ),
+    "pools that wait for six seconds": (
+        "connections",
+        "db.py",
+        {'"pool_timeout": 2': '"pool_timeout": 6'},
+        ["There are never more than size connections", "The same holds on asyncio"],
+    ),
 }
 
 
-@pytest.mark.once
-@pytest.mark.requires_postgres(18)
-@pytest.mark.parametrize("way", OTHER_WAYS)
-def test_another_right_way_passes(way: str, tmp_path: Path, postgres_url: str) -> None:
-    require_21()
-    name, file, changes = OTHER_WAYS[way]
-    work = make_workspace(load_task(name), tmp_path / "work")
+def make_changed(name: str, file: str, changes: dict[str, str], target: Path) -> Path:
+    """A workspace in *target* of the reference, in whose *file* these pieces are others."""
+    work = make_workspace(load_task(name), target)
     solution = (work / file).read_text(encoding="utf-8")
     for ours, theirs in changes.items():
         assert ours in solution
         solution = solution.replace(ours, theirs)
     (work / file).write_text(solution, encoding="utf-8")
+    return work
+
+
+@pytest.mark.once
+@pytest.mark.requires_postgres(18)
+def test_another_right_way_passes(way: str, tmp_path: Path, postgres_url: str) -> None:
+    require_21()
+    name, file, changes = OTHER_WAYS[way]
+    work = make_changed(name, file, changes, tmp_path / "work")
     assert failed(grade(name, [work], postgres_url)[0]) == []
+
+
+@pytest.mark.once
+@pytest.mark.requires_postgres(18)
+def test_a_fault_fails_its_own_checks(fault: str, tmp_path: Path, postgres_url: str) -> None:
+    require_21()
+    name, file, changes, expected = FAULTS[fault]
+    work = make_changed(name, file, changes, tmp_path / "work")
+    told = failed(grade(name, [work], postgres_url)[0])
+    assert len(told) == len(expected), told
+    for line, beginning in zip(told, expected, strict=True):
+        assert line.startswith(beginning)
 
 
 @pytest.mark.once
@@ -227,6 +332,32 @@ def test_task_is_well_formed(name: str) -> None:
     assert task.files == sorted(str(path.relative_to(ROOT)) for path in files)
     for kind in ("reference", "naive"):
         assert any((task.folder / kind).iterdir()), f"no {kind} solution"
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_prompt_names_the_driver(name: str) -> None:
+    """Of the engine that a solution gets: its cursors and its errors are the driver's."""
+    task = load_task(name)
+    source = (task.folder / "grade.py").read_text(encoding="utf-8")
+    drivers = re.findall(r"\w = work\.engine\(\s*(?:driver=([\w\"]+))?", source)
+    named = {name.strip('"') for name in drivers if name.startswith('"')}
+    for driver in named:
+        assert ("psycopg 3" if driver == "psycopg" else driver) in task.prompt
+    # Where the prompt names versions and an argument that is an engine or has one.
+    if "SQLAlchemy 2.1" in task.prompt and re.search(
+        "engine: Engine|session: Session", task.prompt
+    ):
+        assert drivers
+        assert all(drivers), "an engine of the default driver"
+
+
+def test_readme_says_which_tasks_need_a_database() -> None:
+    readme = (EVALS.parent / "README.md").read_text(encoding="utf-8")
+    (named,) = re.findall(r"`DATABASE_URL` \(([^)]*)\)", readme)
+    needed = [name for name in TASKS if "DATABASE_URL" in load_task(name).prompt]
+    assert re.findall(r"\w+", named) == needed
+    filled = [name for name in TASKS if hasattr(checks_of(name)[0], "fill")]
+    assert re.findall(r"--fill (\w+)", readme) == filled
 
 
 def test_tasks_are_joined() -> None:
@@ -295,6 +426,43 @@ def test_evidence_is_whole_and_the_same_each_time(
     assert "RuntimeError: WORKSPACE DATABASE" in evidence
     assert " None" in evidence
     assert "printed: …printed by it" in evidence
+
+
+@pytest.mark.once
+def test_evidence_shows_no_password(tmp_path: Path, postgres_url: str) -> None:
+    """Neither as the URL has it nor as it reads, nor the half of it that a cut leaves."""
+    parts = urlsplit(postgres_url)
+    password = unquote(parts.password or "") or "nobody asks for it"
+    written = "".join(f"%{byte:02X}" for byte in password.encode())
+    place = parts.netloc.rpartition("@")[2]
+    netloc = f"{parts.username or 'postgres'}:{written}@{place}"
+    work = tmp_path / "work"
+    work.mkdir()
+    (work / "search.py").write_text(
+        "import os\n"
+        "from urllib.parse import unquote, urlsplit\n"
+        "url = os.environ['DATABASE_URL']\n"
+        "password = unquote(urlsplit(url).password)\n"
+        "print(url, password + '.' * 295)\n"  # the last 300 characters begin within it
+        "raise RuntimeError('.' * 580 + password + url)\n"  # the first 600 end within it
+    )
+    grading = grade("search", [work], parts._replace(netloc=netloc).geturl())[0]
+    shown = json.dumps(grading)
+    assert "***" in shown
+    assert "printed: " in shown
+    for secret in (written, password, password[:6], password[-5:]):
+        assert secret not in shown
+
+
+def test_commands_print_no_password(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before a grader cuts what they print: half of a password would not be found."""
+    monkeypatch.setattr(module_of_workspace, "PASSWORDS", set())
+    url = "postgresql://ann:pa%40ss%2Fword@nowhere/desk?sslpassword=o%3Fther"
+    work = Workspace(tmp_path, url)
+    words = "$DATABASE_URL 'pa@ss/word' 'o?ther'"
+    done = work.command(["sh", "-c", f"echo {words}; echo {words} >&2"])
+    hidden = "postgresql+psycopg2://ann:***@nowhere/desk?sslpassword=*** *** ***\n"
+    assert (done.returncode, done.stdout, done.stderr) == (0, hidden, hidden)
 
 
 @pytest.mark.once
@@ -393,9 +561,34 @@ def test_prepare_refuses_what_is_not_empty(
     assert "not an empty folder" in error
 
 
+def test_fill(
+    postgres_url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What the prompt of testing says of the database is true then; another's is left alone."""
+    monkeypatch.delenv("DATABASE_URL", raising=False)
+    code, _, error = told(capsys, ["--fill", "testing"])
+    assert code == 2
+    assert "DATABASE_URL" in error
+    with temporary_database(postgres_url) as url:
+        monkeypatch.setenv("DATABASE_URL", url)
+        assert told(capsys, ["--fill", "testing"]) == (0, "", "")
+        code, _, error = told(capsys, ["--fill", "testing"])
+        assert code == 2
+        assert "a database that holds tables" in error
+        with psycopg.connect(url) as connection:
+            assert connection.execute("SELECT count(*) FROM tickets").fetchone() == (3,)
+
+
 @pytest.mark.parametrize(
     "arguments",
-    [[], ["search"], ["search", "a", "b"], ["unknown", "."], ["--prompt", "unknown"]],
+    [
+        [],
+        ["search"],
+        ["search", "a", "b"],
+        ["unknown", "."],
+        ["--prompt", "unknown"],
+        ["--fill", "search"],
+    ],
     ids=str,
 )
 def test_wrong_usage(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:

@@ -98,3 +98,25 @@ def test_report_refuses_one_side(tmp_path: Path) -> None:
     add_run(tmp_path / "search" / "with_skill", 1.0, None, None)
     with pytest.raises(EvalError, match="one side only: search"):
         benchmark_of(tmp_path)
+
+
+@pytest.mark.parametrize("run", ["search/with_skill/run-2", "locking/with_skill"])
+def test_report_refuses_what_is_not_graded(run: str, tmp_path: Path) -> None:
+    """A mean would be without it, and nobody would see that."""
+    add_run(tmp_path / "search" / "with_skill" / "run-1", 1.0, None, None)
+    add_run(tmp_path / "search" / "without_skill", 0.5, None, None)
+    (tmp_path / run).mkdir(parents=True)
+    with pytest.raises(EvalError, match=f"received runs that are not graded: .*{run}\\.\n") as it:
+        benchmark_of(tmp_path)
+    assert "expected: grading.json in each\ntry: " in str(it.value)
+
+
+def test_report_refuses_a_run_that_holds_runs(tmp_path: Path) -> None:
+    """They would be counted together."""
+    side = tmp_path / "search" / "with_skill"
+    add_run(side, 1.0, None, None)
+    add_run(side / "run-1", 0.0, None, None)
+    add_run(tmp_path / "search" / "without_skill", 0.5, None, None)
+    with pytest.raises(EvalError, match="is a run itself and holds run-1 besides") as it:
+        benchmark_of(tmp_path)
+    assert "expected: one of both\ntry: " in str(it.value)

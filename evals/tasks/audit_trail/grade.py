@@ -10,12 +10,14 @@ from sqlalchemy.orm import Session
 from evals.workspace import Workspace
 
 HASHES = ("argon2-first-hash", "argon2-second-hash")
+# An audit may refer to users: whoever acts is one.
+AUTHOR = "INSERT INTO users (id, email, password_hash) VALUES (42, 'eve@example.org', 'x')"
 
 
 def desk(work: Workspace) -> tuple[Any, Any, Engine]:
     """The two modules and an engine whose pool has one connection; the audit is installed twice."""
     audit, models = work.module("audit"), work.module("models")
-    engine = work.engine(pool_size=1, max_overflow=0, pool_timeout=5)
+    engine = work.engine(driver="psycopg", pool_size=1, max_overflow=0, pool_timeout=5)
     models.Base.metadata.create_all(engine)
     audit.install(engine)
     audit.install(engine)
@@ -84,6 +86,7 @@ def check_bulk_and_plain(work: Workspace) -> None:
 def check_who(work: Workspace) -> None:
     """The author is the one of act_as(), for ORM, bulk and plain statements alike"""
     audit, models, engine = desk(work)
+    work.rows(AUTHOR)
     keys = tickets(engine, models, 2)
     with Session(engine) as session, session.begin():
         audit.act_as(session, 42)
@@ -99,6 +102,7 @@ def check_who(work: Workspace) -> None:
 def check_who_ends(work: Workspace) -> None:
     """The next transaction has no author, of the same session and of the same pooled connection"""
     audit, models, engine = desk(work)
+    work.rows(AUTHOR)
     (key,) = tickets(engine, models, 1)
     with Session(engine) as session:
         audit.act_as(session, 42)

@@ -19,7 +19,7 @@ STORED = "SELECT number, title, hours, opened_at, xmin::text FROM tickets ORDER 
 def desk(work: Workspace, *lines: str, ending: str = "\r\n", head: str = "") -> tuple[Any, ...]:
     """The function, an engine over an empty table, and the path of a file of *lines*."""
     module, models = work.module("csv_import"), work.module("models")
-    engine = work.engine()
+    engine = work.engine(driver="psycopg")
     models.Base.metadata.create_all(engine)
     path = work.path / "export.csv"
     path.write_bytes((head + ending.join([HEADER, *lines, ""])).encode())

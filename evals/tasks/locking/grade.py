@@ -22,7 +22,9 @@ def desk(work: Workspace) -> tuple[Any, Any, Engine]:
     """The two modules and an engine: two organizations with ten hours, six tickets of the first."""
     dispatch, models = work.module("dispatch"), work.module("models")
     # Whoever waits for a lock is told so, instead of hanging.
-    engine = work.engine(connect_args={"options": "-c lock_timeout=3000"}, pool_size=10)
+    engine = work.engine(
+        driver="psycopg", connect_args={"options": "-c lock_timeout=3000"}, pool_size=10
+    )
     models.Base.metadata.create_all(engine)
     work.rows("INSERT INTO organizations (name, hours) VALUES ('one', 10), ('two', 10)")
     work.rows("INSERT INTO agents (name) VALUES ('ann'), ('bob')")
@@ -197,7 +199,7 @@ def check_no_deadlock(work: Workspace) -> None:
     """Of two transfers in opposite directions at the same time none ends as a deadlock"""
     dispatch, _models, engine = desk(work)
     engine.dispose()
-    patient = work.engine(connect_args={"options": "-c lock_timeout=20000"})
+    patient = work.engine(driver="psycopg", connect_args={"options": "-c lock_timeout=20000"})
     # The first to wait for organization 1 gets it; whether that deadlocks is a matter of who it is.
     meet(work, dispatch, patient, (1, 2), (2, 1))
     meet(work, dispatch, patient, (2, 1), (1, 2))

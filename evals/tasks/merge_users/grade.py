@@ -31,7 +31,7 @@ FOREIGN = (
 def desk(work: Workspace, *statements: str) -> tuple[Any, Any, Engine]:
     """The function, the models and an engine over four users with tickets and comments."""
     merge, models = work.module("merge"), work.module("models")
-    engine = work.engine()
+    engine = work.engine(driver="psycopg")
     models.Base.metadata.create_all(engine)
     for statement in (*DATA, *statements):
         work.rows(statement)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from types import ModuleType
 from typing import Any
 
@@ -39,6 +40,13 @@ def plain_ticket(work: Workspace) -> int:
     )
 
 
+def member(kind: Iterable[Any], word: str) -> Any:
+    """The member of an enumeration that is *word*, by its value or by its name."""
+    found = [each for each in kind if word in (each.value, each.name.lower())]
+    assert found, f"none of {list(kind)} is {word}"
+    return found[0]
+
+
 def new_ticket(models: ModuleType) -> Any:
     """A ticket with its creator and its organization, not yet added."""
     organization = models.Organization(name="Acme", slug="acme")
@@ -48,8 +56,8 @@ def new_ticket(models: ModuleType) -> Any:
         description="It smokes",
         organization=organization,
         creator=creator,
-        status=models.TicketStatus("open"),
-        priority=models.TicketPriority("normal"),
+        status=member(models.TicketStatus, "open"),
+        priority=member(models.TicketPriority, "normal"),
     )
 
 

@@ -18,7 +18,7 @@ def desk(work: Workspace, count: int = 3) -> tuple[Any, Any, Engine, list[int]]:
     """The two modules, an engine, and the keys of *count* open tickets of as many customers."""
     notify, models = work.module("notify"), work.module("models")
     # Whoever waits for another's lock is told so, instead of hanging.
-    engine = work.engine(connect_args={"options": "-c lock_timeout=5000"})
+    engine = work.engine(driver="psycopg", connect_args={"options": "-c lock_timeout=5000"})
     models.Base.metadata.create_all(engine)
     with Session(engine) as session, session.begin():
         keys = []

@@ -17,7 +17,7 @@ from evals.workspace import Workspace
 def desk(work: Workspace) -> Iterator[tuple[Any, Any, Any]]:
     """The two modules and a factory over four tickets of two users; ticket 2 has been deleted."""
     soft, models = work.module("soft_delete"), work.module("models")
-    engine = work.engine()
+    engine = work.engine(driver="psycopg")
     models.Base.metadata.create_all(engine)
     factory = soft.session_factory(engine)
     with factory() as session:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from sqlalchemy import Engine, MetaData, text
+
 from evals.workspace import Workspace
 
 SECONDS = 400.0
@@ -14,22 +16,28 @@ def pytest_collection_modifyitems(items):
     items.reverse()
 """
 TABLES = ("organizations", "users", "tickets")
+ROWS = (
+    "INSERT INTO organizations (slug) VALUES ('acme'), ('other')",
+    "INSERT INTO users (email, organization_id) VALUES ('ann@example.org', 1),"
+    " ('bob@example.org', 2)",
+    "INSERT INTO tickets (title, organization_id, assignee_id, created_at, solved_at)"
+    " VALUES ('Printer', 1, NULL, '2020-01-01Z', NULL), ('Laptop', 1, 1, '2020-01-02Z', NULL),"
+    " ('Mouse', 2, 2, '2020-01-03Z', '2020-01-04Z')",
+)
+
+
+def fill(engine: Engine, metadata: MetaData) -> None:
+    """Make the tables, with rows of other people."""
+    with engine.begin() as connection:
+        metadata.create_all(connection)
+        for statement in ROWS:
+            connection.execute(text(statement))
 
 
 def desk(work: Workspace) -> None:
     """The tables with rows of other people, and the service as it was given."""
     assert (work.path / "test_service.py").exists(), "there is no test_service.py"
-    work.module("models").Base.metadata.create_all(work.engine())
-    work.rows("INSERT INTO organizations (slug) VALUES ('acme'), ('other')")
-    work.rows(
-        "INSERT INTO users (email, organization_id) VALUES ('ann@example.org', 1),"
-        " ('bob@example.org', 2)"
-    )
-    work.rows(
-        "INSERT INTO tickets (title, organization_id, assignee_id, created_at, solved_at)"
-        " VALUES ('Printer', 1, NULL, '2020-01-01Z', NULL), ('Laptop', 1, 1, '2020-01-02Z', NULL),"
-        " ('Mouse', 2, 2, '2020-01-03Z', '2020-01-04Z')"
-    )
+    fill(work.engine(), work.module("models").Base.metadata)
     work.write("service.py", SERVICE)
 
 
