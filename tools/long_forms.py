@@ -31,7 +31,7 @@ LONGEST = 4 * 60 * 60  # seconds: what hangs must not keep the others from runni
 GRACE = 30  # seconds: to stop the servers that it has started
 OVERDUE = 124  # as of timeout(1)
 RECIPES = "tests/examples/test_migration_guide/test_recipes.py"
-EVALS = "test_three_runs_agree or test_right_hasty_empty_and_broken"
+EVALS = "three_runs_agree or right_hasty_empty_and_broken or right_way or own_checks"
 HELP = """\
 examples:
   python -m tools.long_forms                     all of them: some hours

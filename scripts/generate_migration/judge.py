@@ -360,7 +360,8 @@ def check(work: Work, url: URL, chosen: Sequence[Script], notes: Sequence[str]) 
     judged: list[Judged] = []
     missing: list[Finding] = []
     for script in chosen:
-        for parent in before(script):
+        parents: list[str | None] = [*before(script)]
+        for parent in parents or [None]:
             reach(work, url, parent)
         judged.append(work.judged(script, url, is_head=heads == [script.revision]))
         if not runs(judged[-1]):
@@ -386,10 +387,13 @@ def told_once(judged: list[Judged], missing: list[Finding]) -> tuple[list[Judged
     return [*judged[:-1], replace(judged[-1], findings=left)], missing
 
 
-def reach(work: Work, url: URL, revision: str) -> None:
-    """Bring the database at *url* to *revision*.  Raises ``Refused``."""
+def reach(work: Work, url: URL, revision: str | None) -> None:
+    """Bring the database at *url* to *revision*, or leave it empty.  Raises ``Refused``."""
     try:
-        work.runner.upgrade(url, revision)
+        if revision is None:
+            work.runner.learn(url)
+        else:
+            work.runner.upgrade(url, revision)
     except Refused:
         raise
     except (Exception, SystemExit) as error:

@@ -75,6 +75,12 @@ class Runner:
                 self._scripts = self.project.scripts()
         return self._scripts
 
+    def learn(self, url: URL) -> None:
+        """Run env.py without a step, for the version table that it names."""
+        config = self.project.config("current")
+        scripts = ScriptDirectory.from_config(config)
+        self._run_env(url, config, scripts, lambda *_: [], dont_mutate=True)
+
     def upgrade(self, url: URL, revision: str) -> Sequence[Statement]:
         """Upgrade the database at *url* to *revision*: the statements of the revisions."""
         return self._migrate(url, revision, upgrade=True)
