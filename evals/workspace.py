@@ -66,6 +66,7 @@ class Workspace:
         PASSWORDS.update(passwords_of(database_url))
         self._closing = contextlib.ExitStack()
         self._runner: asyncio.Runner | None = None
+        self._plain: Engine | None = None
 
     # --- code -----------------------------------------------------------------------------------
 
@@ -173,8 +174,9 @@ class Workspace:
 
     def rows(self, sql: str, **parameters: Any) -> Sequence[Any]:
         """Execute *sql* on a connection of its own and commit; its rows, none where it has none."""
-        engine = create_engine(self.url(), poolclass=NullPool)
-        with engine.begin() as connection:
+        if self._plain is None:
+            self._plain = create_engine(self.url(), poolclass=NullPool)
+        with self._plain.begin() as connection:
             result = connection.execute(text(sql), parameters)
             return result.all() if result.returns_rows else []
 
