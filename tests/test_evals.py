@@ -221,6 +221,12 @@ OTHER_WAYS: dict[str, tuple[str, str, dict[str, str]]] = {
 }
 # Wrong: the same, and how the assertions begin that it fails; it passes all others.
 FAULTS: dict[str, tuple[str, str, dict[str, str], list[str]]] = {
+    "cursors whose key is anything": (
+        "pagination",
+        "pages.py",
+        {"type(key) is not int or not -BIGGEST <= key <= BIGGEST": "key is None"},
+        ["Strings that are no cursor"],
+    ),
     "a migration that runs once": (
         "migration_not_null",
         CHANNEL,

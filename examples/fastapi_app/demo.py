@@ -6,7 +6,9 @@ that end before the answer leaves, answers built in the transaction, one place f
 is a header here: there is no authentication in it.  FastAPI 0.121 or newer.
 
 To copy: this folder, ``audit_trails/``, ``analytics.py``, ``error_handling.py``, ``locking.py``,
-``pagination.py``, ``search.py``, ``soft_delete.py``, ``models.py`` and ``database.py``.
+``pagination.py``, ``search.py``, ``soft_delete.py``, ``models.py`` and ``database.py``.  It is
+served by ``uvicorn --factory yourpackage.fastapi_app.app:from_env``; for ``python -m``, on a
+throw-away PostgreSQL, copy ``postgres.py`` and ``scripts/start-postgres.py``, too.
 """
 
 from __future__ import annotations

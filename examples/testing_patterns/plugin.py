@@ -8,6 +8,9 @@ To copy: this folder, ``postgres.py``, ``database.py``, your ``models.py`` and
 ``scripts/start-postgres.py``.  Load it in the top ``conftest.py``::
 
     pytest_plugins = ["yourpackage.testing_patterns.plugin"]
+
+With asyncio set ``asyncio_default_fixture_loop_scope`` and ``asyncio_default_test_loop_scope`` to
+``session``: pooled connections of asyncpg belong to the loop that made them.
 """
 
 from __future__ import annotations

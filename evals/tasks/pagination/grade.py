@@ -127,10 +127,10 @@ def check_foreign_cursors(work: Workspace) -> None:
     with Session(engine) as session:
         assert len(page(session, 5)[0]) == 5
         strings = ["none", "'; DROP TABLE tickets; --", "é", "\x00", "5"]
-        strings += [
-            base64.urlsafe_b64encode(content).decode()
-            for content in (b"{}", b"[]", b"null", b"\xff\xfe", b'["never", 1]', b"|", b"1|2|3")
-        ]
+        contents = [b"{}", b"[]", b"null", b"\xff\xfe", b'["never", 1]', b"|", b"1|2|3"]
+        # A time, or none, beside what is no key.
+        contents += [b'["2026-03-01T00:00:00+00:00", "x"]', b'[null, "x"]', b"2026-03-01T00:00Z|x"]
+        strings += [base64.urlsafe_b64encode(content).decode() for content in contents]
         for string in strings:
             try:
                 with must_raise(ValueError):
