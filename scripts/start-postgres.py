@@ -83,6 +83,20 @@ URL = re.compile(
 )
 HIDDEN = r"([?&][^=&]*(?:password|secret|key)=)[^&]*"
 OF_LIBPQ = re.compile("PG[A-Z]+|PGCONNECT_TIMEOUT")
+STARS = "***"
+EXAMPLE = "user:password"  # of our own advice
+# Of a message, where nobody checked the URL.  Up to the last @ of the word, since a password may
+# hold an @ that nobody encoded.  One slash is what a path leaves of two; me:secret@host has no
+# scheme.
+TYPED = re.compile(r"(?:://?|(?<![^\s'\"(=])(?=[^\s:/@'\"(=]+:[^\s/]))(?P<inner>\S*)@")
+# In quotes up to the last one there, blanks included.
+QUOTED = re.compile(r"'[\w+.-]*://?(?P<inner>[^'\n]*)@")
+# Its @ is forgotten, and behind the colon stands no port.
+NO_HOST = re.compile(
+    r"(?P<head>://?[^\s:/@\[\]]*:)(?!\*\*\*|password@|\d{1,5}(?:[/?'\",;.)\]}\s]|$))\S+"
+)
+# Of a query, of libpq's name=value, of the environment; VALUE is our own advice.
+NAMED = re.compile(r"(?P<head>(?:password|passwd|secret)[\w-]*=)(?!VALUE(?!\w))\S+", re.I)
 
 
 def plain_url(url: str) -> str:
@@ -116,6 +130,23 @@ def parts_of(url: str) -> dict[str, str]:
 def without_password(url: str) -> str:
     """*url* fit for a message: what is secret is three stars, in the authority and in the query."""
     return re.sub(HIDDEN, r"\1***", re.sub(r"(?s)(://[^:@]*):.*@", r"\1:***@", url))
+
+
+def hidden(text: str) -> str:
+    """*text*, which repeats what was typed, without passwords; rather too much is hidden."""
+    text = NAMED.sub(rf"\g<head>{STARS}", text)  # first: an @ of its value ends no role
+    text = TYPED.sub(credentials, QUOTED.sub(credentials, text))
+    return NO_HOST.sub(rf"\g<head>{STARS}", text)
+
+
+def credentials(found: re.Match[str]) -> str:
+    """Role and stars of what stands before an @; a role alone is shown."""
+    whole, inner = found[0], found["inner"]
+    if inner == EXAMPLE or not re.search(r"[:/?#@\s]", inner):
+        return whole
+    role, colon, _ = inner.partition(":")
+    role = role if colon and not re.search(r"[/?#@\s]", role) else ""
+    return f"{whole[: found.start('inner') - found.start()]}{role}:{STARS}@"
 
 
 def stated(url: str) -> list[tuple[str, str]]:
@@ -1023,9 +1054,17 @@ def execute(command: list[str], server: Server, parent: int) -> int:
         raise
 
 
+class Parser(argparse.ArgumentParser):
+    """One that repeats no password."""
+
+    def error(self, message: str) -> NoReturn:
+        """Exit with 2."""
+        super().error(hidden(message))
+
+
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    made = argparse.ArgumentParser(
+    made = Parser(
         prog="start-postgres.py",
         description=(__doc__ or "").split("\n\n")[0],
         epilog=EXAMPLES,
@@ -1086,12 +1125,13 @@ def main(arguments: list[str]) -> int:
             announce(server, options.output_format)
             wait(parent)
     except StartError as error:
-        print(f"start-postgres: {error}", file=sys.stderr)
+        print(f"start-postgres: {hidden(str(error))}", file=sys.stderr)
         return 2
     except OSError as error:
         # A full disk or a folder that went away, wherever it shows first.
         print(
-            f"start-postgres: {error.strerror}: {error.filename or 'no file named'}\n"
+            f"start-postgres: {error.strerror}: "
+            f"{hidden(str(error.filename or 'no file named'))}\n"
             "expected: room on the disk and folders that may be written\n"
             "try: TMPDIR=/another/folder",
             file=sys.stderr,

@@ -11,7 +11,9 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
+
+from .hiding import hidden
 
 if TYPE_CHECKING:
     from .core import Report, Secrets
@@ -42,9 +44,17 @@ exit codes:
 PAUSE = 0.5
 
 
+class Parser(argparse.ArgumentParser):
+    """One that repeats no password."""
+
+    def error(self, message: str) -> NoReturn:
+        """Exit with 2."""
+        super().error(hidden(message))
+
+
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    made = argparse.ArgumentParser(
+    made = Parser(
         prog="test-connection.py",
         description="Say why PostgreSQL cannot be reached, or whether it is ready to be used.",
         epilog=EXAMPLES,
@@ -119,8 +129,8 @@ def main(arguments: list[str]) -> int:
 
 
 def refuse(text: str) -> int:
-    """Say what is wrong with the call."""
-    print(f"test-connection: {text}", file=sys.stderr)
+    """Say what is wrong with the call; a URL may stand where a file was meant."""
+    print(f"test-connection: {hidden(text)}", file=sys.stderr)
     return 2
 
 

@@ -16,6 +16,7 @@ from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 from .core import DRIVERS, USAGE, Failed, Secrets, failed
+from .hiding import hidden
 
 EXPECTED = "postgresql+psycopg://user:password@host:5432/database"
 ENCODED = "@ is %40, / is %2F, : is %3A, % is %25, ? is %3F, # is %23"
@@ -113,11 +114,12 @@ def given_url(argument: str | None, environ: Mapping[str, str]) -> tuple[str | N
         if argument.startswith("env:"):
             name = argument.removeprefix("env:")
             if not environ.get(name):
+                shown = hidden(name)  # a URL, where its variable was meant
                 raise failed(
                     "URL",
                     USAGE,
-                    f"the environment variable {name} is empty or not set",
-                    commands=(f"export {name}={EXPECTED}",),
+                    f"the environment variable {shown} is empty or not set",
+                    commands=(f"export {shown}={EXPECTED}",),
                 )
             return environ[name], name
         return argument, "the argument"

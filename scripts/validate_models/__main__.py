@@ -9,7 +9,9 @@ import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, NoReturn, TextIO
+
+from .hiding import hidden
 
 if TYPE_CHECKING:
     from .api import Outcome
@@ -41,9 +43,17 @@ SHOWN = 100
 LEFT_OPEN: list[TextIO] = []
 
 
+class Parser(argparse.ArgumentParser):
+    """One that repeats no password."""
+
+    def error(self, message: str) -> NoReturn:
+        """Exit with 2."""
+        super().error(hidden(message))
+
+
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    made = argparse.ArgumentParser(
+    made = Parser(
         prog="validate-models.py",
         description="Ask the configured mappers of your models what will hurt on PostgreSQL.",
         epilog=EXAMPLES,
@@ -196,7 +206,7 @@ def main(arguments: list[str]) -> int:
     try:
         return answer(options)
     except TargetError as error:
-        print(f"validate-models: {error}", file=sys.stderr)
+        print(f"validate-models: {hidden(str(error))}", file=sys.stderr)
         return 2
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
@@ -223,8 +233,10 @@ def answer(options: argparse.Namespace) -> int:
         known = all_rules()
         if options.explain not in known:
             chosen([options.explain], [])
+            narrowed = "" if options.explain == "all" else f" --select {options.explain}"
             raise TargetError(
-                f"received --explain {options.explain}.\nexpected: one rule\ntry: --list-rules"
+                f"received --explain {options.explain}.\nexpected: one rule\n"
+                f"try: --list-rules{narrowed}"
             )
         print(explanation(known[options.explain]))
         return 0
@@ -331,11 +343,11 @@ def tell(options: argparse.Namespace, outcome: Outcome, lowest: int, failing: in
     if text:
         print(text, flush=True)
     for problem in outcome.problems:
-        print(f"validate-models: {problem}", file=sys.stderr)
+        print(f"validate-models: {hidden(problem)}", file=sys.stderr)
     for line in outcome.notes:
         print(f"validate-models: {line}", file=sys.stderr)
     if said:
-        print(f"validate-models: {said}", file=sys.stderr)
+        print(f"validate-models: {hidden(said)}", file=sys.stderr)
     print(summary(findings, shown, below, outcome, options.severity), file=sys.stderr)
     if outcome.problems:
         return 2
@@ -350,8 +362,8 @@ def summary(
     from .report import counts
 
     found = ", ".join(f"{number} {name}" for name, number in counts(findings).items())
-    hidden = len(findings) - shown
-    more = f"; {hidden} not shown, see --max-findings" if hidden > 0 else ""
+    left = len(findings) - shown
+    more = f"; {left} not shown, see --max-findings" if left > 0 else ""
     more += f"; {below} below --severity {severity} not shown" if below else ""
     number = len(outcome.problems)
     part = f"not all could be looked at ({number} problems, see above); " if number else ""

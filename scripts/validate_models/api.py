@@ -118,7 +118,8 @@ def expand(name: str, rules: dict[str, Rule]) -> set[str]:
     if not found:
         import difflib
 
-        near = difflib.get_close_matches(name, rules, 3)
+        known = {*rules, *(rule.family for rule in rules.values())}
+        near = difflib.get_close_matches(name, sorted(known), 3)
         raise TargetError(
             f"received the rule {name!r}.\nexpected: a rule, a family or all\n"
             f"try: {', '.join(near) or '--list-rules'}"

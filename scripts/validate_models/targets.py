@@ -21,6 +21,8 @@ import sqlalchemy
 from sqlalchemy import MetaData, Table, event
 from sqlalchemy.orm import Mapper, interfaces, registry
 
+from .hiding import hidden
+
 ROOT_MARKS = ("pyproject.toml", "setup.cfg", "setup.py", "alembic.ini", ".git")
 LEFT_OUT = re.compile(
     r"(^|/)(\.|(__pycache__|node_modules|site-packages|v?env[\d._-]*|build|dist|tests?)/)"
@@ -402,7 +404,7 @@ def one_line(error: BaseException) -> str:
 
 def safe(text: str) -> str:
     """*text*, bounded, without the passwords of URLs."""
-    text = re.sub(r"(://[^:/@\s]*):[^@/\s]*@", r"\1:***@", text)
+    text = hidden(text)
     return text if len(text) <= 400 else f"{text[:397]}..."
 
 
