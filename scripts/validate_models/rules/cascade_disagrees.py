@@ -31,10 +31,12 @@ def disagreement(prop: RelationshipProperty[Any], action: str) -> str | None:
         return "the ORM deletes the children, and the database keeps them with NULL"
     if prop.cascade.delete or action != "CASCADE":
         return None
-    if not prop.passive_deletes and all(column.nullable for column in child_columns(prop)):
+    optional = all(column.nullable for column in child_columns(prop))
+    if not prop.passive_deletes and optional:
         return "the database deletes the children, and the ORM keeps them with NULL"
     if prop.passive_deletes and prop.lazy not in NEVER_LOADED:
-        return "the database deletes the children, and the ORM sets those that are loaded to NULL"
+        told = "the database deletes the children, and the ORM sets those that are loaded to NULL"
+        return told if optional else f"{told}, and fails"
     return None
 
 
@@ -59,6 +61,7 @@ class Ticket(Base):
     comments: Mapped[list["Comment"]] = relationship(cascade="all, delete-orphan")  # found
     files: Mapped[list["File"]] = relationship()  # found
     links: Mapped[list["Link"]] = relationship(passive_deletes=True)  # found
+    parts: Mapped[list["Part"]] = relationship(passive_deletes=True)  # found
 
 
 class Comment(Base):
@@ -86,6 +89,13 @@ class Link(Base):
     ticket_id: Mapped[int | None] = mapped_column(
         ForeignKey("tickets.id", ondelete="CASCADE"), index=True
     )
+
+
+class Part(Base):
+    __tablename__ = "parts"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    ticket_id: Mapped[int] = mapped_column(ForeignKey("tickets.id", ondelete="CASCADE"), index=True)
 """,
     good="""
 class Ticket(Base):
