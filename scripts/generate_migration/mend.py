@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 from .schema import NAME, is_name
 
@@ -12,7 +12,14 @@ PLAIN = (
     *("aggregate", "extension", "schema"),
 )
 TYPE = re.compile(r"type (.*): (enum|domain|range|composite)\b.*", re.DOTALL)
-PART = re.compile(rf"(left|lost) table (.*?): (column|index|constraint) ({NAME}) .*", re.DOTALL)
+PART = re.compile(rf"(left|lost) table (.*?): (column|index|constraint) ({NAME}) (.*)", re.DOTALL)
+# No column of the table: texts, what stands before an index's columns, what a key refers to.
+ELSEWHERE = re.compile(
+    rf"'(?:[^']|'')*'|CREATE .*? USING {NAME}|REFERENCES (?:{NAME}\.)?{NAME}\([^)]*\)", re.DOTALL
+)
+# Nor a type or a function.
+COLUMN = re.compile(rf"(?<![:\w])({NAME})(?![\w(])")
+OWNER = re.compile(rf"(.*)\.({NAME})", re.DOTALL)
 
 
 def mend(difference: str, differences: Collection[str], schema: Collection[str]) -> str:
@@ -26,9 +33,8 @@ def mend(difference: str, differences: Collection[str], schema: Collection[str])
         return ""
     part = PART.fullmatch(difference)
     if part:
-        others = (PART.fullmatch(each) for each in differences)
-        changed = any(each and each.groups() == ("lost", *part.groups()[1:]) for each in others)
-        return "" if changed else dropped(*part.groups()[1:])
+        place = part.groups()[1:4]
+        return "" if ("lost", *place) in places(differences) else dropped(*place)
     if not is_name(line):
         return ""
     if line.startswith("table "):
@@ -39,6 +45,36 @@ def mend(difference: str, differences: Collection[str], schema: Collection[str])
     return (
         f"op.execute({f'DROP {found[0].upper()} {line[len(found[0]) + 1 :]}'!r})" if found else ""
     )
+
+
+def places(differences: Collection[str]) -> set[tuple[str, ...]]:
+    """What is left or lost of tables: word, table, kind and name."""
+    return {part.groups()[:4] for each in differences if (part := PART.fullmatch(each))}
+
+
+def without_parts(differences: Sequence[str], schema: Collection[str]) -> list[str]:
+    """*differences* but for what is left with a column, or with a table, and goes with it.
+
+    DROP COLUMN takes along the constraints and indexes that speak of the column, and the sequence
+    that it owns; to drop them by name then fails.  *schema* is what the downgrade left, whole.
+    """
+    known = places(differences)
+    new = {place[1:] for place in known if place[0] == "left" and ("lost", *place[1:]) not in known}
+    columns = {(table, name) for table, kind, name in new if kind == "column"}
+
+    def goes(line: str) -> bool:
+        part = PART.fullmatch(line)
+        if part:
+            words = COLUMN.findall(ELSEWHERE.sub(" ", part[5])) if part[3] != "column" else []
+            return part.groups()[1:4] in new and any((part[2], word) in columns for word in words)
+        begin = f"{line.removeprefix('left ')}: owned by "
+        owners = (OWNER.fullmatch(each, len(begin)) for each in schema if each.startswith(begin))
+        return any(
+            owner and (owner.groups() in columns or f"left table {owner[1]}" in differences)
+            for owner in owners
+        )
+
+    return [line for line in differences if not goes(line)]
 
 
 def dropped(table: str, kind: str, name: str) -> str:

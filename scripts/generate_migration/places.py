@@ -10,8 +10,20 @@ import traceback
 from pathlib import Path
 
 from alembic.util import CommandError
+from sqlalchemy.exc import NoSuchModuleError
 
 LIBRARY = (f"{Path(os.__file__).parent}{os.sep}", str(Path(__file__).parent))
+
+MENDS: tuple[tuple[type[BaseException], str], ...] = (
+    (CommandError, "what it says; alembic history and alembic heads show the revisions"),
+    (SystemExit, "an env.py, or models, that do not end the program when they are imported"),
+    # `alembic init` leaves driver://user:pass@localhost/dbname.
+    (
+        NoSuchModuleError,
+        "sqlalchemy.url = postgresql+psycopg://localhost/app, in alembic.ini; no database of "
+        "yours is touched",
+    ),
+)
 
 
 def place_of(error: BaseException) -> str:
@@ -38,10 +50,9 @@ def advice(error: BaseException) -> str:
         )
     if isinstance(error, configparser.InterpolationError):
         return f"%% for each % in {error.option}, in alembic.ini"
-    if isinstance(error, CommandError):
-        return "what it says; alembic history and alembic heads show the revisions"
-    if isinstance(error, SystemExit):
-        return "an env.py, or models, that do not end the program when they are imported"
+    for kind, words in MENDS:
+        if isinstance(error, kind):
+            return words
     if isinstance(error, KeyError) or "ValidationError" in type(error).__name__:
         setting = error.args[0] if isinstance(error, KeyError) and error.args else "NAME"
         return f"--set {setting}=VALUE, or --env-file .env, if that is a setting"

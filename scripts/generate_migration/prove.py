@@ -21,7 +21,7 @@ from .advice import ALWAYS, BY_ROWS, upgrade_fails
 from .contents import Contents, changed, contents_of, dropped, lost
 from .core import ALEMBIC, POSTGRES, Alembic, Finding, Proof, Refused, Statement, Step
 from .fill import ROWS, VERSION_TABLE, fill
-from .mend import mend
+from .mend import mend, without_parts
 from .places import place_of
 from .refusal import one_line, reason
 from .repairs.renames import drops
@@ -122,6 +122,7 @@ class Trial:
             return True
         back, back_rows = self.look()
         left, notes = excused(schema, back)
+        left = without_parts(left, back)
         named = [
             with_mend(line, mend(each, left, back))
             for line, each in zip(readable(left), left, strict=True)

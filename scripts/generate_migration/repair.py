@@ -16,7 +16,17 @@ from alembic.runtime.migration import MigrationContext
 
 from .changes import in_words
 from .core import Finding
-from .repairs import checks, column_types, defaults, enums, names, renames, settings, tables
+from .repairs import (
+    checks,
+    column_types,
+    defaults,
+    enums,
+    index_definitions,
+    names,
+    renames,
+    settings,
+    tables,
+)
 from .repairs.arrange import Arrangement
 from .repairs.models import Models
 from .repairs.rendering import install
@@ -62,6 +72,7 @@ def compared(models: Models, upgrade: ops.UpgradeOps) -> tuple[Flat, list[Findin
     catalogue = models.catalogue
     flat, findings = tables.without_existing(catalogue, list(flattened(upgrade)))
     flat = [*map(checks.validation, flat), *column_types.compare(models, flat)]
+    flat += index_definitions.compare(models, flat)
     own, more = defaults.compare(models, flat)
     flat, findings = flat + own, findings + more
     flat = [op for op in flat if not isinstance(op, ops.AlterColumnOp) or op.has_changes()]

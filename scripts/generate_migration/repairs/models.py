@@ -162,6 +162,13 @@ class Models:
             name is None or self._autogen.run_name_filters(name, kind, parents)
         ) and self._autogen.run_object_filters(item, name, kind, reflected, None)
 
+    def takes_index(self, index: Any, name: str, reflected: Any) -> bool:
+        """Whether the filters let an index through that stands in the database as *reflected*."""
+        parents: Any = {"table_name": reflected.table.name, "schema_name": reflected.table.schema}
+        return self._autogen.run_name_filters(
+            name, "index", parents
+        ) and self._autogen.run_object_filters(index, name, "index", False, reflected)
+
     def _schema(self, key: Key) -> str | None:
         """The schema as Alembic names it: None for the default one."""
         return None if key[0] == self.catalogue.default_schema else key[0]

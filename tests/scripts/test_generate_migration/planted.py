@@ -121,6 +121,37 @@ class Case:
     stays: tuple[str, ...] = ()  # what a downgrade leaves, and why that is excused
 
 
+def indexed(*columns: Any, more: Items = list, **options: Any) -> list[SchemaItem]:
+    """A number, and an index of one name."""
+    names = columns or ("title",)
+    made = Index("ix_it", *names, **{f"postgresql_{key}": value for key, value in options.items()})
+    return [Column("number", Integer), *more(), made]
+
+
+# Of an index of one name: what autogenerate does not compare.
+INDEXES: list[tuple[str, Items, Items, str]] = [
+    (
+        "where",
+        lambda: indexed(where=text("title <> ':a (b, ''%'")),
+        lambda: indexed(where=text("number > 5")),
+        "title",
+    ),
+    ("include", indexed, lambda: indexed(include=["number"]), "include"),
+    ("using", lambda: indexed(using="hash"), indexed, "hash"),
+    ("class", indexed, lambda: indexed(ops={"title": "text_pattern_ops"}), "text_pattern_ops"),
+    (
+        "class-of-an-expression",
+        lambda: indexed(text("lower(title) text_pattern_ops DESC"), "number"),
+        lambda: indexed(text("lower(title) DESC"), "number"),
+        "text_pattern_ops",
+    ),
+    (
+        "where-of-a-new-column",
+        indexed,
+        lambda: indexed(more=lambda: [Column("gone_at", DateTime)], where=text("gone_at IS NULL")),
+        "gone_at",
+    ),
+]
 CASES = [
     Case(
         "column",
@@ -410,6 +441,10 @@ CASES = [
             ]
         ),
         words=("postgresql_concurrently=True", "SET statement_timeout = 0"),
+    ),
+    *(
+        Case(f"index-{name}", tickets(old), tickets(new), words=("RENAME TO ix_it", word))
+        for name, old, new, word in INDEXES
     ),
     Case(
         "index-changed",

@@ -25,6 +25,7 @@ from tests.scripts.test_generate_migration.projects import (
     env,
     git,
     revision,
+    shop,
     versions,
     write,
 )
@@ -128,6 +129,19 @@ def test_the_first_revision_of_all(tmp_path: Path, run: Run, folder: Path) -> No
     assert code == 0
     assert "create_table" in Path(found["revisions"][0]["path"]).read_text()
     assert versions(folder) == {f"{FIRST}_first.py"}
+
+
+@pytest.mark.usefixtures("unproved")
+def test_the_placeholder_of_alembic_init_is_explained(run: Run, folder: Path) -> None:
+    """The first run of all stops there: what the URL may be, and that nothing happens to it."""
+    (folder / "db" / "alembic.ini").unlink()
+    shop(folder, url="driver://user:pass@localhost/dbname", models=MODELS + MORE)
+    git(folder, "commit", "-q", "-a", "-m", "as alembic init leaves it")
+    code, found, told = run("-m", "add a note")
+    assert (code, found) == (3, {})
+    assert "Can't load plugin: sqlalchemy.dialects:driver" in told
+    assert "try: sqlalchemy.url = postgresql+psycopg://localhost/app, in alembic.ini" in told
+    assert "no database of yours is touched" in told
 
 
 @pytest.mark.usefixtures("unproved")

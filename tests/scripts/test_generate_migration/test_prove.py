@@ -317,6 +317,59 @@ def test_a_seeded_fault_turns_it_red(tried: Callable[..., Tried], fault: str) ->
         assert line == f"def {'upgrade' if rule.startswith('upgrade') else 'downgrade'}() -> None:"
 
 
+WHOLE = {
+    "not null": (
+        'op.add_column("tickets", sa.Column("a", sa.Integer, server_default="0", nullable=False))',
+        1,
+    ),
+    "keys, checks and indexes": (
+        """
+        op.add_column("tickets", sa.Column("lower", sa.Integer))
+        op.create_foreign_key("fk", "tickets", "users", ["lower"], ["id"])
+        op.create_check_constraint("ck", "tickets", "lower > 0 OR title <> ''")
+        op.create_unique_constraint("uq", "tickets", ["id", "lower"])
+        op.create_index("ix", "tickets", ["title"], postgresql_where=sa.text("lower = 1"))
+        op.create_index("ix_over", "tickets", [sa.text("abs(lower)")])
+        op.create_index("ix_with", "tickets", ["old"], postgresql_include=["lower"])
+        """,
+        1,
+    ),
+    "what speaks of others": (
+        """
+        op.add_column("tickets", sa.Column("email", sa.Text))
+        op.create_check_constraint("ck", "tickets", "title <> 'email'")
+        op.create_foreign_key("fk", "tickets", "users", ["old"], ["id"])
+        op.create_index("email_", "tickets", [sa.text("lower(title)")])
+        """,
+        4,
+    ),
+    "a sequence": (
+        'op.execute("ALTER TABLE tickets ADD a serial, ADD b int GENERATED ALWAYS AS IDENTITY")',
+        2,
+    ),
+    "a table": (
+        """
+        op.create_table("teams", sa.Column("id", sa.Integer, sa.Identity(), primary_key=True),
+            sa.Column("user_id", sa.Integer, sa.ForeignKey("users.id"), nullable=False))
+        """,
+        1,
+    ),
+}
+
+
+@pytest.mark.parametrize("change", WHOLE)
+def test_what_is_told_to_be_added_to_the_downgrade_makes_it_right(
+    tried: Callable[..., Tried], change: str
+) -> None:
+    """What goes with a column, or with a table, has no line: to drop it as well would fail."""
+    up, lines = WHOLE[change]
+    told = tried(up, "pass").step("schema after the downgrade").splitlines()
+    mends = [line.partition("; add to the downgrade: ")[2] for line in told]
+    assert len(mends) == lines, told
+    seen = tried(up, "\n".join(mends))
+    assert seen.proof.passed, seen.proof.steps
+
+
 def test_an_error_of_the_revision_is_placed(tried: Callable[..., Tried]) -> None:
     seen = tried('{}["key"]', "pass")
     line = seen.path.read_text().splitlines().index('    {}["key"]') + 1

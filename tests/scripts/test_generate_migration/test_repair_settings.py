@@ -22,6 +22,7 @@ from sqlalchemy import (
     Float,
     ForeignKey,
     Identity,
+    Index,
     Integer,
     MetaData,
     Numeric,
@@ -131,6 +132,43 @@ def test_what_env_py_leaves_out_is_left_out(project: Project, option: str) -> No
     assert "ck_size" not in source
     assert "others" not in source
     assert project.findings == []
+
+
+def test_an_index_that_env_py_leaves_out_is_not_exchanged(project: Project) -> None:
+    """It differs in its WHERE alone; without the filter that is seen."""
+
+    def models_(where: str) -> MetaData:
+        return notes(Index("ix_notes", "id", postgresql_where=text(where)))
+
+    def include_object(item: Any, name: str, kind: str, reflected: bool, other: Any) -> bool:
+        return kind != "index"
+
+    project.create(models_("id > 1"))
+    assert "id > 2" in project.generate(models_("id > 2"))
+    (project.folder / "versions" / "0001_planted.py").unlink()
+    project.options = {"include_object": include_object}
+    assert "ix_notes" not in project.generate(models_("id > 2"), "0002")
+
+
+def test_an_index_in_other_words_is_the_same(project: Project) -> None:
+    """As PostgreSQL spells it; what is set for its storage alone is nobody's mistake."""
+
+    def models_(*, spelt: bool) -> MetaData:
+        ops_ = {"words": "text_ops"} if spelt else {}
+        where = "(words)::text = ANY (ARRAY['a', 'b'])" if spelt else "words IN ('a', 'b')"
+        return notes(
+            Column("words", Text),
+            Column("size", Integer, unique=True),
+            Index("Odd ix", "words", postgresql_ops=ops_, postgresql_where=text(where)),
+            Index("ix_using", "size", postgresql_using="BTREE" if spelt else None),
+            Index("ix_late", "size", postgresql_concurrently=spelt, postgresql_include=["words"]),
+            Index("ix_over", text("LOWER(words)" if spelt else "lower(words)")),
+        )
+
+    project.create(models_(spelt=False))
+    project.execute("ALTER INDEX ix_using SET (fillfactor = 70, deduplicate_items = off)")
+    source = project.generate(models_(spelt=True))
+    assert "index" not in source
 
 
 def test_the_plugin_of_the_migration_guide(project: Project) -> None:
