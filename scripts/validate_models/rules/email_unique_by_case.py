@@ -11,6 +11,8 @@ from sqlalchemy import CheckConstraint, Column, Table, TypeDecorator
 from ..core import POSTGRES, Hit, Project, Rule, sql_type, unique_sets
 
 EMAIL = re.compile(r"(^|_)e?_?mail(_address)?$", re.I)
+# A text in quotes and a parameter: lower('email') is the word email, and no column.
+VALUE = re.compile(r"'(?:[^']|'')*'|(?<!:):\w+")
 
 
 def is_lowered(project: Project, table: Table, column: Column[Any]) -> bool:
@@ -23,7 +25,7 @@ def is_lowered(project: Project, table: Table, column: Column[Any]) -> bool:
     texts = [str(item.sqltext) for item in table.constraints if isinstance(item, CheckConstraint)]
     texts += [str(item) for index in table.indexes for item in index.expressions]
     lowered = re.compile(rf"\b(lower|upper|casefold)\s*\([^)]*\b{re.escape(column.name)}\b", re.I)
-    return any(lowered.search(text) for text in texts)
+    return any(lowered.search(VALUE.sub("''", text)) for text in texts)
 
 
 def check(project: Project) -> Iterator[Hit]:

@@ -37,6 +37,7 @@ from tests.scripts.test_validate_models.test_proofs import (
     stored,
 )
 from tests.scripts.test_validate_models.test_proofs import desk as loud_desk
+from tests.scripts.test_validate_models.test_rules import ask
 
 DEFAULTS = text("INSERT INTO tickets DEFAULT VALUES")
 
@@ -429,6 +430,111 @@ def test_a_condition_that_always_holds_keeps_the_order_from_the_index(
             for statement in fill:
                 session.execute(text(statement))
             assert node in plan(session, "SELECT * FROM tickets ORDER BY made_at LIMIT 1")
+
+
+NAMED = {"name": "Ann"}
+READERS = [{**NAMED, "email": "ann@example.com"}, {**NAMED, "email": "bob@example.com"}]
+
+
+def test_an_index_over_a_text_takes_one_row(psycopg: Engine, tmp_path: Path) -> None:
+    name = "index-without-column"
+    with desk(psycopg, tmp_path, bad(name)) as (module, session):
+        session.execute(insert(module.User), READERS[0])
+        with pytest.raises(IntegrityError, match="uq_users_email_lower"):
+            session.execute(insert(module.User), READERS[1])
+    with desk(psycopg, tmp_path, good(name)) as (module, session):
+        session.execute(insert(module.User), READERS)
+        with pytest.raises(IntegrityError, match="uq_users_email_lower"):
+            session.execute(insert(module.User), {**NAMED, "email": "ANN@example.com"})
+
+
+@pytest.mark.parametrize(
+    "constant",
+    ['func.lower(literal("x"))', 'cast("x", Text)', 'func.coalesce("a", "b")'],
+)
+def test_any_text_takes_one_row(psycopg: Engine, tmp_path: Path, constant: str) -> None:
+    sample = bad("index-without-column").replace('func.lower("email")', constant)
+    outcome, lines = ask(tmp_path, sample, "index-without-column")
+    assert [item.line for item in outcome.findings] == lines
+    with desk(psycopg, tmp_path, sample) as (module, session):
+        with pytest.raises(IntegrityError, match="uq_users_email_lower"):
+            session.execute(insert(module.User), READERS)
+
+
+def test_an_index_over_a_text_beside_a_column_takes_one_row_of_each(
+    psycopg: Engine, tmp_path: Path
+) -> None:
+    sample = bad("index-without-column").replace('func.lower("email")', '"name", func.lower("x")')
+    outcome, _ = ask(tmp_path, sample, "index-without-column")
+    assert [(item.severity, item.message.partition(":")[0]) for item in outcome.findings] == [
+        ("error", "uq_users_email_lower has the text 'x' for a column"),
+        ("warning", "ix_users_shown has the text 'nickname' for a column"),
+    ]
+    with desk(psycopg, tmp_path, sample) as (module, session):
+        session.execute(insert(module.User), [READERS[0], {**READERS[0], "name": "Bob"}])
+        with pytest.raises(IntegrityError, match="uq_users_email_lower"):
+            session.execute(insert(module.User), READERS[1])
+
+
+def test_an_index_over_a_text_serves_no_query(psycopg: Engine, tmp_path: Path) -> None:
+    fill = (
+        "INSERT INTO users (email, name) "
+        "SELECT g || '@example.com', 'n' || g FROM generate_series(1, 5000) g",
+        "ANALYZE",
+    )
+    query = "SELECT * FROM users WHERE coalesce(nickname, name) = 'n7'"
+    name = "index-without-column"
+    for sample, node in ((bad(name, "ix_"), "Seq Scan"), (good(name), "ix_users_shown")):
+        with desk(psycopg, tmp_path, sample) as (_, session):
+            for statement in fill:
+                session.execute(text(statement))
+            assert node in plan(session, query)
+
+
+def test_what_may_name_a_column_names_one(psycopg: Engine, tmp_path: Path) -> None:
+    query = text(
+        "SELECT c.relname FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid "
+        "WHERE i.indrelid = 'users'::regclass AND NOT i.indisprimary AND NOT EXISTS ("
+        "SELECT FROM pg_depend d WHERE d.objid = i.indexrelid AND d.refobjid = i.indrelid "
+        "AND d.refobjsubid > 0)"
+    )
+    name = "index-without-column"
+    for sample, constant in (
+        (bad(name), ["ix_users_shown", "uq_users_email_lower"]),
+        (good(name), []),
+        (near_miss(name), ["uq_users_one"]),  # one row alone, which is meant
+    ):
+        with desk(psycopg, tmp_path, sample) as (_, session):
+            assert sorted(session.scalars(query)) == constant
+
+
+@pytest.mark.parametrize(
+    "word",
+    [
+        'func.lower("email")',
+        'func.lower(bindparam("email", "x"))',
+        "func.lower(literal_column(\"'email'\"))",
+        "text(\"lower('my email')\")",
+    ],
+)
+def test_the_lower_case_of_a_word_sees_to_no_address(
+    psycopg: Engine, tmp_path: Path, word: str
+) -> None:
+    name = "email-unique-by-case"
+    rows = [{"email": "Ann@example.com"}, {"email": "ann@example.com"}]
+    sample = bad(name).replace(
+        '"users"\n', f'"users"\n    __table_args__ = (Index("ix_lower", {word}),)\n'
+    )
+    assert word in sample
+    outcome, lines = ask(tmp_path, sample, name)
+    assert [item.line for item in outcome.findings] == lines
+    with desk(psycopg, tmp_path, sample) as (module, session):
+        session.execute(insert(module.User), rows)
+    mended = sample.replace(word, "text('lower(email::text)'), unique=True")
+    assert ask(tmp_path, mended, name)[0].findings == []
+    with desk(psycopg, tmp_path, mended) as (module, session):
+        with pytest.raises(IntegrityError, match="ix_lower"):
+            session.execute(insert(module.User), rows)
 
 
 def test_two_types_cannot_be_joined(psycopg: Engine, tmp_path: Path) -> None:
