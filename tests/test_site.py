@@ -23,7 +23,7 @@ import yaml
 from axe_playwright_python.sync_playwright import Axe  # type: ignore[import-untyped]
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from tests.waiting import until
+from tests.waiting import DEADLINE, until
 from tools.mkdocs_hooks import ROOT_PAGES, shown, source, when
 
 pytestmark = pytest.mark.once
@@ -163,6 +163,7 @@ def opened(
     )
     try:
         page, seen = context.new_page(), Seen(home)
+        page.set_default_timeout(1_000 * DEADLINE)  # beside other work a search is slow at first
         seen.watch(page)
         yield page, seen
     finally:
