@@ -20,8 +20,6 @@ from tools import long_forms, prove_service
 from tools.long_forms import Step
 
 ENTRIES, FULL = claims.load(claims.CLAIMS)
-# Their first long run is still to come: what is measured leaves this list.
-AWAITED = {"recipes", "evals", "real_projects"}
 CASES: list[dict[str, Any]] = [
     {"case": "ours", "median_s": 0.02, "ratio": 1.25, "baseline": "theirs", "peak_mib": 50},
     {"case": "theirs", "median_s": 0.016, "ratio": 1.0, "baseline": "theirs", "peak_mib": 40},
@@ -64,31 +62,8 @@ def judged(folder: Path, **changes: Any) -> Verdict:
 @pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: entry.claim)
 def test_a_claim_holds_or_says_why_not(entry: Claim) -> None:
     verdict = claims.judge(entry, RESULTS, FULL)
-    if verdict.status == UNMEASURED:
-        assert entry.result == claims.RUNS
-        assert entry.by in AWAITED, verdict.told
-        return
     assert verdict.accepted, f"{verdict.value}: {verdict.told}"
     assert not (verdict.status == HOLDS and entry.open), "it holds now: take its excuse away"
-
-
-def no_longer_awaited(awaited: set[str], entries: list[Claim], results: Path) -> list[str]:
-    """Those of *awaited* that no claim waits for, or that have been measured."""
-    waiting = {
-        entry.by for entry in entries if claims.judge(entry, results, FULL).status == UNMEASURED
-    }
-    return sorted(awaited - waiting)
-
-
-def test_what_is_awaited_is_not_measured_yet() -> None:
-    assert no_longer_awaited(AWAITED, ENTRIES, RESULTS) == [], "measured: take it off the list"
-
-
-def test_what_is_measured_leaves_the_list(tmp_path: Path) -> None:
-    entries = [entry for entry in ENTRIES if entry.by == "repetitions"]
-    assert no_longer_awaited({"repetitions"}, entries, tmp_path) == []
-    assert no_longer_awaited({"repetitions"}, entries, RESULTS) == ["repetitions"]
-    assert no_longer_awaited({"nobody"}, entries, RESULTS) == ["nobody"]
 
 
 def test_every_claim_is_told_once() -> None:
