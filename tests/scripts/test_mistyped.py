@@ -184,3 +184,12 @@ def test_a_family_is_suggested_as_a_rule_is(capsys: pytest.CaptureFixture[str]) 
 
 def test_the_scripts_that_are_started_are_those_of_this_project() -> None:
     assert servers.SCRIPT.parent == samples.SCRIPT.parent == SCRIPT.parent
+
+
+def test_both_packages_hide_alike() -> None:
+    """Each package is copied alone, and so has the file; a mend in one must come to the other."""
+    ours, theirs = (
+        Path(str(module.__file__)).read_text()
+        for module in (hiding_of_test_connection, hiding_of_validate_models)
+    )
+    assert ours == theirs

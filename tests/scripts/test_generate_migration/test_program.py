@@ -152,13 +152,23 @@ def test_which_python(shell: str, copy: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.once
-@pytest.mark.parametrize("module", ["sqlalchemy", "alembic"])
-def test_an_interpreter_without(module: str, copy: Path, tmp_path: Path) -> None:
-    stub = write(tmp_path / "stubs" / f"{module}.py", f'raise ImportError("no {module}")\n')
+@pytest.mark.parametrize(
+    ("module", "code", "found"),
+    [
+        ("sqlalchemy", 'raise ImportError("not there")', "no SQLAlchemy"),
+        ("alembic", 'raise ImportError("not there")', "no Alembic"),
+        ("alembic", '__version__ = "1.18.4"', "Alembic 1.18.4"),
+    ],
+)
+def test_an_interpreter_without(
+    module: str, code: str, found: str, copy: Path, tmp_path: Path
+) -> None:
+    stub = write(tmp_path / "stubs" / f"{module}.py", f"{code}\n")
     result = call(
         "sh", copy, "-m", "x", cwd=tmp_path, PYTHON=sys.executable, PYTHONPATH=str(stub.parent)
     )
     assert (result.returncode, result.stdout) == (2, "")
+    assert f"received an interpreter with {found}:" in result.stderr
     assert "expected: SQLAlchemy 2.0 or 2.1 and Alembic 1.18.5" in result.stderr
     assert "Traceback" not in result.stderr
 
