@@ -29,6 +29,7 @@ from .grading import (
     solution,
     task_ids,
 )
+from .workspace import hide, passwords_of
 
 EVALS = ROOT / "evals" / "evals.json"
 EPILOG = """\
@@ -97,15 +98,17 @@ def fill(name: str) -> None:
             "expected: a task whose prompt says that the tables are there\ntry: --fill testing"
         )
     models = runpy.run_path(str(task.folder / "files" / "models.py"))
+    given = os.environ.get("DATABASE_URL", "")
     try:
-        url = make_url(os.environ.get("DATABASE_URL", "")).set(drivername="postgresql+psycopg")
+        url = make_url(given).set(drivername="postgresql+psycopg")
         engine = create_engine(url, poolclass=NullPool)
         tables = inspect(engine).get_table_names()
         if not tables:
             module.fill(engine, models["Base"].metadata)
-    except SQLAlchemyError as error:
+    except (SQLAlchemyError, ValueError) as error:  # make_url() on a port that is no number
+        reason = hide(str(error), passwords_of(given))
         raise EvalError(
-            f"received a DATABASE_URL that cannot be filled: {error}\n"
+            f"received a DATABASE_URL that cannot be filled: {reason}\n"
             "expected: the URL of an empty database\n"
             "try: DATABASE_URL=postgresql://user:password@host/database"
         ) from error

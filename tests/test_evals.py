@@ -585,6 +585,17 @@ def test_fill(
             assert connection.execute("SELECT count(*) FROM tickets").fetchone() == (3,)
 
 
+@pytest.mark.parametrize("place", ["127.0.0.1:x/db", "127.0.0.1:1/db?bogus=hunter2"])
+def test_fill_shows_no_password(
+    place: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", f"postgresql://me:hunter2@{place}")
+    assert main(["--fill", "testing"]) == 2
+    told = capsys.readouterr().err
+    assert "received a DATABASE_URL that cannot be filled" in told
+    assert "hunter2" not in told
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
