@@ -235,7 +235,8 @@ def test_the_scheme_can_be_changed(browser: Browser, site: str) -> None:
 )
 def test_search_finds(browser: Browser, site: str, width: str, word: str, wanted: str) -> None:
     with opened(browser, site, width) as (page, seen):
-        page.goto(f"{site}/index.html")
+        # Who types before the script listens is not heard.
+        page.goto(f"{site}/index.html", wait_until="networkidle")
         if width == "phone":
             page.locator("label.md-header__button[for=__search]").click()
         page.locator("input.md-search__input").fill(word)
