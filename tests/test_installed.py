@@ -72,7 +72,8 @@ def run(*command: str, folder: Path, **environment: str) -> subprocess.Completed
     return subprocess.run(
         command,
         cwd=folder,
-        env={**os.environ, **environment},
+        # The forms are shared: bytecode of one test is not what another finds in them.
+        env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1", **environment},
         check=False,
         capture_output=True,
         text=True,
