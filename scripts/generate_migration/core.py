@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -26,6 +27,14 @@ class Refused(Exception):
     def __init__(self, message: str, exit_code: int = USAGE) -> None:
         super().__init__(hidden(message))
         self.exit_code = exit_code
+
+
+class BrokenOff(Exception):
+    """An upgrade was broken off on purpose, before *line* of a revision."""
+
+    def __init__(self, line: int) -> None:
+        super().__init__(f"broken off before line {line}")
+        self.line = line
 
 
 @dataclass(frozen=True)
@@ -113,11 +122,23 @@ class Proof:
         return all(step.passed for step in self.steps)
 
 
+class Databases(Protocol):
+    """Databases of our own on the scratch server."""
+
+    def clone(self, url: URL, /) -> AbstractContextManager[URL]:
+        """Within: a copy of the database at *url*, dropped at the end."""
+        ...
+
+
 class Alembic(Protocol):
     """The user's Alembic project, run on a database of ours whatever its ``env.py`` names."""
 
-    def upgrade(self, url: URL, revision: str) -> Sequence[Statement]:
-        """Upgrade the database at *url* to *revision*: the statements of the revisions."""
+    def upgrade(self, url: URL, revision: str, *, break_at: int = 0) -> Sequence[Statement]:
+        """Upgrade the database at *url* to *revision*: the statements of the revisions.
+
+        Raises ``BrokenOff`` at the first statement after the *break_at*-th commit, if there are
+        that many within the revisions.
+        """
         ...
 
     def downgrade(self, url: URL, revision: str) -> Sequence[Statement]:

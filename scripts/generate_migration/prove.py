@@ -9,22 +9,33 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Callable, Collection, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 from alembic.util import CommandError
 from sqlalchemy import URL, Connection
 
 from .advice import ALWAYS, BY_ROWS, upgrade_fails
 from .contents import Contents, changed, contents_of, dropped, lost
-from .core import ALEMBIC, POSTGRES, Alembic, Finding, Proof, Refused, Statement, Step
+from .core import (
+    ALEMBIC,
+    POSTGRES,
+    Alembic,
+    Databases,
+    Finding,
+    Proof,
+    Refused,
+    Statement,
+    Step,
+)
 from .fill import ROWS, VERSION_TABLE, fill
 from .mend import mend, without_parts
 from .places import place_of
 from .refusal import one_line, reason
 from .repairs.renames import drops
+from .resume import has_commits, resumed
+from .rules import AUTOCOMMIT
 from .schema import differences, excused, readable, schema_of
 from .scratch import with_connection
 
@@ -37,6 +48,7 @@ LOST, UNFILLED, TABLE_GONE = "values lost", "tables without rows", ": its rows g
 UPGRADE, MODELS, DOWNGRADE = "upgrade", "models", "downgrade"
 SCHEMA, ROWS_KEPT = "schema after the downgrade", "rows"
 AGAIN, SAME = "second upgrade", "schema after the second upgrade"
+RESUMED = "upgrade broken off after each commit, and run again"
 RULES = {
     UPGRADE: "upgrade-fails",
     MODELS: "models-differ",
@@ -45,19 +57,12 @@ RULES = {
     ROWS_KEPT: "rows-lost",
     AGAIN: "upgrade-fails",
     SAME: "upgrade-differs",
+    RESUMED: "upgrade-not-repeatable",
     DECLARED: "irreversible",
     LOST: "values-lost",
     UNFILLED: "not-proved",
     TABLE_GONE: "drops-data",
 }
-
-
-class Databases(Protocol):
-    """Databases of our own on the scratch server."""
-
-    def clone(self, url: URL, /) -> AbstractContextManager[URL]:
-        """Within: a copy of the database at *url*, dropped at the end."""
-        ...
 
 
 def prove(
@@ -84,6 +89,9 @@ def prove(
         trial = Trial(alembic, url, revision, frozenset(accepted), version_table)
         if not trial.walk(is_head=is_head):
             trial.steps = without_rows(trial, databases, before, is_head=is_head)
+        if has_commits(trial.statements):
+            table = trial.version_table
+            trial.step(RESUMED, *resumed(alembic, databases, before, revision, version_table=table))
     return Proof(revision, tuple(trial.steps), counts, tuple(unfilled), tuple(trial.statements))
 
 
@@ -277,6 +285,12 @@ ADVICE = {
         "The same revision makes different schemas, so that no two databases need be alike.",
         "Let the downgrade undo all of it, and the upgrade not depend on what it finds.",
     ),
+    "upgrade-not-repeatable": (
+        "What stands before an autocommit block, and each statement in it, is committed. Where a "
+        "later one fails, for want of a lock, the next deployment begins at the first line.",
+        "Let it run twice: if_not_exists=True, if_exists=True, DROP CONSTRAINT IF EXISTS right "
+        "before ADD CONSTRAINT; or give what must be committed first a revision of its own.",
+    ),
     "not-proved": (
         "Without rows nothing is proved of the data: a constraint that they break is not seen.",
         "Look at the reason; a trigger, a rule or a CHECK that no plain value passes. Try the "
@@ -287,8 +301,11 @@ URLS = {
     "models-differ": f"{ALEMBIC}/autogenerate.html",
     "upgrade-fails": f"{POSTGRES}/sql-altertable.html",
     "downgrade-leaves": f"{ALEMBIC}/tutorial.html#downgrading",
+    "upgrade-not-repeatable": AUTOCOMMIT,
 }
-FUNCTIONS = {"upgrade-fails": "upgrade", "models-differ": "upgrade", "upgrade-differs": "upgrade"}
+FUNCTIONS = dict.fromkeys(
+    ("upgrade-fails", "models-differ", "upgrade-differs", "upgrade-not-repeatable"), "upgrade"
+)
 
 
 def findings(proof: Proof, path: Path, known: Sequence[Finding] = ()) -> list[Finding]:

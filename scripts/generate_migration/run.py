@@ -81,9 +81,12 @@ class Runner:
         scripts = ScriptDirectory.from_config(config)
         self._run_env(url, config, scripts, lambda *_: [], dont_mutate=True)
 
-    def upgrade(self, url: URL, revision: str) -> Sequence[Statement]:
-        """Upgrade the database at *url* to *revision*: the statements of the revisions."""
-        return self._migrate(url, revision, upgrade=True)
+    def upgrade(self, url: URL, revision: str, *, break_at: int = 0) -> Sequence[Statement]:
+        """Upgrade the database at *url* to *revision*: the statements of the revisions.
+
+        Raises ``BrokenOff`` after the *break_at*-th commit within them, if there are that many.
+        """
+        return self._migrate(url, revision, upgrade=True, break_at=break_at)
 
     def downgrade(self, url: URL, revision: str) -> Sequence[Statement]:
         """Downgrade the database at *url* by the one *revision*: the statements of it."""
@@ -127,21 +130,27 @@ class Runner:
             Generated(script.revision, Path(script.path), tuple(findings)) for script in scripts
         ]
 
-    def _migrate(self, url: URL, target: str, *, upgrade: bool) -> Sequence[Statement]:
+    def _migrate(
+        self, url: URL, target: str, *, upgrade: bool, break_at: int = 0
+    ) -> Sequence[Statement]:
         """``alembic upgrade`` or ``downgrade`` to *target*, watched."""
         config = self.project.config("upgrade" if upgrade else "downgrade", target)
         scripts = ScriptDirectory.from_config(config)
         find = scripts._upgrade_revs if upgrade else scripts._downgrade_revs
-        watch = Watch(names_in(self.scripts()), upgrade=upgrade)
+        watch = Watch(names_in(self.scripts()), upgrade=upgrade, break_at=break_at)
         try:
             with watch.on():
                 self._run_env(
                     url, config, scripts, lambda now, _: find(target, now), destination_rev=target
                 )
         except BaseException:
+            if watch.broken_off is not None:  # whatever env.py made of it
+                raise watch.broken_off from None
             self._keep(watch.statements, upgrade)
             self._broken.update((each.revision, upgrade) for each in watch.statements[-1:])
             raise
+        if watch.broken_off is not None:
+            raise watch.broken_off
         self._keep(watch.statements, upgrade)
         if watch.version_table is not None:
             self.one_transaction = watch.one_transaction

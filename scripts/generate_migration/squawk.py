@@ -129,8 +129,8 @@ LEFT_OUT: Mapping[str, str] = {
     "prefer-bigint-over-int": _MODELS,
     "prefer-bigint-over-smallint": _MODELS,
     "prefer-identity": _MODELS,
-    "prefer-robust-stmts": "a transaction fails as a whole; outside of one IF NOT EXISTS would "
-    "keep an INVALID index, and index-not-repeatable says so",
+    "prefer-robust-stmts": "a transaction fails as a whole; where something is committed half-way "
+    "the upgrade is broken off there and run again: upgrade-not-repeatable",
     "prefer-text-field": _MODELS,
     "prefer-timestamp-tz": _MODELS,
     "require-enum-value-ordering": "the models' order is followed when the value is added",

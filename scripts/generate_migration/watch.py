@@ -19,7 +19,7 @@ from alembic import op
 from sqlalchemy import Connection, Engine, event
 
 from .as_sent import as_sent
-from .core import Lock, Statement
+from .core import BrokenOff, Lock, Statement
 
 # Each name with its schema: a revision may have changed search_path.  The counters are those of
 # this transaction (PostgreSQL, "pg_stat_xact_all_tables"); the transaction has one virtual id.
@@ -72,6 +72,8 @@ MAY_BE_WRAPPED = re.compile(
     re.IGNORECASE,
 )
 OF_SCHEMA = re.compile(r"\s*(ALTER|CREATE|REINDEX|CLUSTER|REFRESH)\b", re.IGNORECASE)
+# It changes nothing that stays, and hardly fails.
+OF_SESSION = re.compile(r"\s*(SET|RESET|SHOW|DISCARD)\b", re.IGNORECASE)
 MAY_NOT = re.compile(r"\bCONCURRENTLY\b|;\s*\S|\bPROCEDURE\b", re.IGNORECASE)
 
 
@@ -114,15 +116,19 @@ class Watch:
     """Collects the statements of revisions, in order.
 
     *scripts* names the revision of each file, as its code objects name the file; *upgrade* says
-    which way it goes.  What env.py and Alembic itself run is left out.
+    which way it goes.  What env.py and Alembic itself run is left out.  With *break_at* it raises
+    ``BrokenOff`` after that many commits within the revisions.
     """
 
-    def __init__(self, scripts: Mapping[str, str], *, upgrade: bool) -> None:
+    def __init__(self, scripts: Mapping[str, str], *, upgrade: bool, break_at: int = 0) -> None:
         self.statements: list[Statement] = []
         self.version_table: tuple[str, str | None] | None = None  # and its schema, once known
         self.one_transaction = False  # for all revisions of a run
+        self.broken_off: BrokenOff | None = None
         self._scripts = scripts
         self._upgrade = upgrade
+        self._commits_left = break_at
+        self._worked_in: str | None = None  # the transaction of the last statement
         self._running: Running | None = None
         self._known: dict[str, frozenset[int]] = {}
         self._transactions: dict[str, list[str]] = {}
@@ -141,6 +147,8 @@ class Watch:
         self, connection: Connection, _cursor: Any, statement: str, *_: Any
     ) -> None:
         self._running = None
+        if self.broken_off is not None:  # a revision that hides it comes no further
+            raise self.broken_off
         place = self._place()
         if place is None or connection.dialect.name != "postgresql":
             return
@@ -157,8 +165,21 @@ class Watch:
         if wrapped:
             tell(connection, "BEGIN")
         before = look(connection)
+        if self._commits_left and not OF_SESSION.match(statement):
+            self._break_off(before.transaction, line, connection if wrapped else None)
         self._known.setdefault(revision, frozenset(before.relations))
         self._running = Running(revision, path, line, before, alone, bool(wrapped))
+
+    def _break_off(self, transaction: str, line: int, wrapped: Connection | None) -> None:
+        """Raise, if what came before has been committed, and often enough."""
+        if self._worked_in not in {None, transaction}:
+            self._commits_left -= 1
+            if not self._commits_left:
+                if wrapped is not None:
+                    tell(wrapped, "ROLLBACK")
+                self.broken_off = BrokenOff(line)
+                raise self.broken_off
+        self._worked_in = transaction
 
     def _after_cursor_execute(
         self,

@@ -1,5 +1,7 @@
 """Changes planted into models: each gets a revision that goes up, down and up, and leaves nothing.
 
+The second time up it is broken off after each of its commits, and run again.
+
 The project is a foreign one: no naming convention, an ``env.py`` without any option, its database
 made by somebody else.
 """
@@ -10,13 +12,16 @@ import ast
 from pathlib import Path
 
 import pytest
+from sqlalchemy import MetaData
 from sqlalchemy.schema import CreateSchema
 
 from tests.scripts.test_generate_migration.observing import linted, named
 from tests.scripts.test_generate_migration.planted import CASES, Case
-from tests.scripts.test_generate_migration.planting import models, planted_project
+from tests.scripts.test_generate_migration.planting import Project, models, planted_project
 
 # isort: split
+from generate_migration.core import BrokenOff
+from generate_migration.resume import has_commits
 from generate_migration.schema import excused
 from generate_migration.watch import Watch
 
@@ -57,5 +62,17 @@ def test_round_trip(case: Case, tmp_path: Path, postgres_url: str) -> None:
             assert excused(standing, project.lines()) == ([], list(case.stays))
         else:
             assert project.lines() == standing
-        project.upgrade(after)
+        assert has_commits(watch.statements) == (upgrade_by_and_by(project, after, path) > 1)
         assert project.lines() == there
+
+
+def upgrade_by_and_by(project: Project, after: MetaData, path: Path) -> int:
+    """Break the upgrade off after its first commit, then its second, and so on: the attempts."""
+    for number in range(1, 50):
+        try:
+            with Watch({str(path): "0001"}, upgrade=True, break_at=number).on():
+                project.upgrade(after)
+        except BrokenOff:
+            continue
+        return number
+    raise AssertionError("it comes to no end")

@@ -73,8 +73,9 @@ class Local:
     config: Callable[[URL], Config]
     metadata: MetaData | None = None
 
-    def upgrade(self, url: URL, revision: str) -> Sequence[Statement]:
-        """Upgrade; what it ran is for others to watch."""
+    def upgrade(self, url: URL, revision: str, *, break_at: int = 0) -> Sequence[Statement]:
+        """Upgrade; what it ran is for others to watch, and to break off."""
+        assert not break_at
         command.upgrade(self.config(url), revision)
         return [Statement(revision, True, "SELECT 1")]
 
@@ -491,7 +492,7 @@ def test_the_database_before_stays_as_it_was(first: URL, tried: Callable[..., Tr
 
 def test_a_refusal_ends_the_run(server: Scratch, first: URL) -> None:
     class Refusing(Local):
-        def upgrade(self, url: URL, revision: str) -> Sequence[Statement]:
+        def upgrade(self, url: URL, revision: str, *, break_at: int = 0) -> Sequence[Statement]:
             raise Refused("no")
 
     with pytest.raises(Refused):

@@ -8,7 +8,9 @@ from types import ModuleType
 
 import pytest
 from alembic import command
-from alembic.script import ScriptDirectory
+from alembic.config import Config
+from alembic.script import Script, ScriptDirectory
+from sqlalchemy import NullPool, create_engine, make_url
 
 from examples.migration_guide.recipes.step import Step
 from tests.examples.test_migration_guide.recipes import (
@@ -21,7 +23,8 @@ from tests.examples.test_migration_guide.recipes import (
 from tests.scripts.test_generate_migration.observing import linted, named
 
 # isort: split
-from generate_migration.core import Finding
+from generate_migration.core import BrokenOff, Finding
+from generate_migration.schema import schema_of
 from generate_migration.watch import Watch
 
 ROWS = 300
@@ -60,6 +63,41 @@ def found(url: str, folder: Path, module: ModuleType, steps: Sequence[Step]) -> 
 def test_a_recipe_is_silent(postgres_url: str, tmp_path: Path, slug: str) -> None:
     module = RECIPES[slug]
     assert set(named(found(postgres_url, tmp_path, module, module.STEPS))) <= CONTRACT
+
+
+@pytest.mark.once
+@pytest.mark.parametrize("slug", RECIPES)
+def test_a_recipe_goes_on_where_it_was_broken_off(
+    postgres_url: str, tmp_path: Path, slug: str
+) -> None:
+    """After each of its commits: the schema is that of a run that nobody disturbed."""
+    module = RECIPES[slug]
+    seen = []
+    for breaking in (False, True):
+        with filled_database(postgres_url, ROWS) as database:
+            fill(database, getattr(module, "SETUP", ()), ROWS)
+            config = project_config(database, tmp_path / str(breaking), *module.STEPS)
+            for script in reversed([*ScriptDirectory.from_config(config).walk_revisions()]):
+                upgrade_by_and_by(config, script, 1 if breaking else 0)
+            seen.append(schema_at(database))
+    assert seen[0] == seen[1]
+
+
+def upgrade_by_and_by(config: Config, script: Script, number: int) -> None:
+    """Upgrade to *script*; with *number*, broken off after that commit, after the next, …"""
+    watch = Watch({script.path: script.revision}, upgrade=True, break_at=number)
+    try:
+        with watch.on():
+            command.upgrade(config, script.revision)
+    except BrokenOff:
+        upgrade_by_and_by(config, script, number + 1)
+
+
+def schema_at(url: str) -> list[str]:
+    """What the catalogue of the database at *url* holds."""
+    engine = create_engine(make_url(url).set(drivername="postgresql+psycopg"), poolclass=NullPool)
+    with engine.connect() as connection:
+        return schema_of(connection, version_table="alembic_version")
 
 
 @pytest.mark.once
