@@ -303,9 +303,12 @@ URLS = {
     "downgrade-leaves": f"{ALEMBIC}/tutorial.html#downgrading",
     "upgrade-not-repeatable": AUTOCOMMIT,
 }
-FUNCTIONS = dict.fromkeys(
-    ("upgrade-fails", "models-differ", "upgrade-differs", "upgrade-not-repeatable"), "upgrade"
-)
+OF_UPGRADE = frozenset({
+    "models-differ",
+    "upgrade-differs",
+    "upgrade-fails",
+    "upgrade-not-repeatable",
+})  # fmt: skip
 
 
 def findings(proof: Proof, path: Path, known: Sequence[Finding] = ()) -> list[Finding]:
@@ -364,12 +367,17 @@ def faults(proof: Proof, path: Path) -> list[Finding]:
             ADVICE[rule][0],
             upgrade_fails(seen) if rule == RULES[UPGRADE] else ADVICE[rule][1],
             path=path,
-            line=line_said(seen, path) or places.get(FUNCTIONS.get(rule, "downgrade")),
+            line=line_said(seen, path) or places.get(function_of(rule)),
             revision=proof.revision,
             url=URLS.get(rule, ""),
         )
         for rule, seen in said
     ]
+
+
+def function_of(rule: str) -> str:
+    """The function of the revision that *rule* is about."""
+    return "upgrade" if rule in OF_UPGRADE else "downgrade"
 
 
 def line_said(seen: str, path: Path) -> int | None:
