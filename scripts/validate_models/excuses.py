@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Table
-from sqlalchemy.orm import ColumnProperty
+from sqlalchemy.orm import ColumnProperty, MapperProperty
+from sqlalchemy.schema import SchemaItem
 
 from .core import Hit, Ignore, Place, Project, Rule, all_rules, label
 from .places import Places, mapped_property
@@ -162,11 +163,14 @@ def told_by(item: Any) -> tuple[tuple[str, ...], str | None]:
 def info_of(item: Any) -> Mapping[Any, Any]:
     """The ``info`` of *item*, without making one for each of thousands of columns."""
     try:
-        found = item.__dict__.get("info")
+        if isinstance(item, SchemaItem):
+            found = item.__dict__.get("info")
+        elif isinstance(item, MapperProperty):
+            found = object.__getattribute__(item, "info")  # its __getattr__ would make one
+        else:
+            found = getattr(item, "info", None)
     except AttributeError:
-        found = None
-    if found is None and hasattr(type(item), "__slots__"):  # a relationship keeps it there
-        found = getattr(item, "info", None)
+        return NOTHING
     return found if isinstance(found, Mapping) else NOTHING
 
 

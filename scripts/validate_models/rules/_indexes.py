@@ -15,11 +15,17 @@ from ..core import Hit, Project, dialect, option, plain_columns
 OPTIONS = ("using", "where", "ops", "include", "nulls_not_distinct", "with", "tablespace")
 
 
-def indexes_of(table: Table) -> list[Index]:
+def indexes_of(table: Table) -> tuple[Index, ...]:
     """The indexes of *table* in a fixed order: SQLAlchemy keeps them in a set."""
-    if len({index.name for index in table.indexes}) == len(table.indexes):
-        return sorted(table.indexes, key=lambda index: str(index.name))
-    return sorted(table.indexes, key=lambda index: (str(index.name), definition(index)))
+    return _in_order(table, len(table.indexes))
+
+
+@functools.lru_cache(maxsize=16_384)  # a score of rules ask for those of each table
+def _in_order(table: Table, number: int) -> tuple[Index, ...]:
+    """The *number* of indexes that *table* has now, by name and, where two share it, definition."""
+    if len({index.name for index in table.indexes}) == number:
+        return tuple(sorted(table.indexes, key=lambda index: str(index.name)))
+    return tuple(sorted(table.indexes, key=lambda index: (str(index.name), definition(index))))
 
 
 def is_btree(index: Index) -> bool:

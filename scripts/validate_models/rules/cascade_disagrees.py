@@ -29,6 +29,8 @@ def disagreement(prop: RelationshipProperty[Any], action: str) -> str | None:
     """What the ORM and a foreign key with ON DELETE *action* do differently."""
     if prop.cascade.delete and action == "SET NULL" and not prop.passive_deletes:
         return "the ORM deletes the children, and the database keeps them with NULL"
+    if prop.cascade.delete and action == "SET NULL" and prop.lazy not in NEVER_LOADED:
+        return "the ORM deletes the children that are loaded, and the database keeps the others"
     if prop.cascade.delete or action != "CASCADE":
         return None
     optional = all(column.nullable for column in child_columns(prop))
@@ -62,6 +64,7 @@ class Ticket(Base):
     files: Mapped[list["File"]] = relationship()  # found
     links: Mapped[list["Link"]] = relationship(passive_deletes=True)  # found
     parts: Mapped[list["Part"]] = relationship(passive_deletes=True)  # found
+    notes: Mapped[list["Note"]] = relationship(cascade="all", passive_deletes=True)  # found
 
 
 class Comment(Base):
@@ -96,6 +99,15 @@ class Part(Base):
 
     id: Mapped[int] = mapped_column(primary_key=True)
     ticket_id: Mapped[int] = mapped_column(ForeignKey("tickets.id", ondelete="CASCADE"), index=True)
+
+
+class Note(Base):
+    __tablename__ = "notes"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    ticket_id: Mapped[int | None] = mapped_column(
+        ForeignKey("tickets.id", ondelete="SET NULL"), index=True
+    )
 """,
     good="""
 class Ticket(Base):

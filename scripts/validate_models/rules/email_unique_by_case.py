@@ -16,14 +16,15 @@ VALUE = re.compile(r"'(?:[^']|'')*'|(?<!:):\w+")
 
 
 def is_lowered(project: Project, table: Table, column: Column[Any]) -> bool:
-    """Whether something else sees to the case: a check, an index, a validator, a type."""
+    """Whether something else sees to it: a check, a unique index, a validator, a type."""
     mapper, key = project.owner(table, column)
     if mapper is not None and key is not None and key in mapper.validators:
         return True
     if isinstance(column.type, TypeDecorator) or getattr(column.type, "collation", None):
         return True
     texts = [str(item.sqltext) for item in table.constraints if isinstance(item, CheckConstraint)]
-    texts += [str(item) for index in table.indexes for item in index.expressions]
+    unique = (index for index in table.indexes if index.unique)
+    texts += [str(item) for index in unique for item in index.expressions]
     lowered = re.compile(rf"\b(lower|upper|casefold)\s*\([^)]*\b{re.escape(column.name)}\b", re.I)
     return any(lowered.search(VALUE.sub("''", text)) for text in texts)
 
@@ -54,6 +55,7 @@ RULE = Rule(
     bad="""
 class User(Base):
     __tablename__ = "users"
+    __table_args__ = (Index("ix_users_email_lower", func.lower(text("email"))),)
 
     id: Mapped[int] = mapped_column(primary_key=True)
     email: Mapped[str] = mapped_column(unique=True)  # found
