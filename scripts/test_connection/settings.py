@@ -162,7 +162,7 @@ def resolve(
             "this supports " + ", ".join(DRIVERS),
             commands=("--driver psycopg", "--driver asyncpg"),
         )
-    found, sources = gathered(url, query, environ, source)
+    found, sources = gathered(url, query, environ, source, chosen)
     secrets.add(found.get("password"))
     places = places_of(found.get("host", found.get("hostaddr", "")), found.get("port", ""))
     secrets.show(found["user"], found["database"], *(host for host, _ in places))
@@ -220,7 +220,7 @@ def no_mode(name: str, mode: str, driver: str) -> Failed:
 
 
 def gathered(
-    url: URL, query: Mapping[str, list[str]], environ: Mapping[str, str], source: str
+    url: URL, query: Mapping[str, list[str]], environ: Mapping[str, str], source: str, driver: str
 ) -> tuple[dict[str, str], dict[str, str]]:
     """The parts, and where each comes from: the URL, the service, the environment, the usual."""
     found: dict[str, str] = {}
@@ -244,7 +244,8 @@ def gathered(
         for key, value in service_of(service, environ).items():
             take(SERVICE.get(key, key), value, f"the service {service}")
     for name, variable in ENVIRONMENT.items():
-        if not (name == "hostaddr" and "host" in found and sources["host"] != "PGHOST"):
+        # To libpq it is the address of the host that the URL names, too; asyncpg does not know it.
+        if not (name == "hostaddr" and driver == "asyncpg"):
             take(name, environ.get(variable), variable)
     take("user", me(), "the operating system's user")
     if "user" not in found:

@@ -173,8 +173,26 @@ def test_precedence(tmp_path: Path) -> None:
 def test_the_address_beside_the_name() -> None:
     found = resolved("postgresql://u@db.example/d?hostaddr=127.0.0.1&sslmode=verify-full")
     assert (found.hosts, found.addresses) == ((("db.example", 5432),), ("127.0.0.1",))
-    assert resolved("postgresql://u@db.example/d", PGHOSTADDR="127.0.0.1").addresses == ()
+    for driver in ("psycopg", "psycopg2", "asyncpg"):
+        far = resolved("postgresql://u@db.example/d", driver, PGHOSTADDR="127.0.0.1")
+        assert far.addresses == (() if driver == "asyncpg" else ("127.0.0.1",))
     assert resolved(None, PGHOST="db.example", PGHOSTADDR="127.0.0.1").addresses == ("127.0.0.1",)
+
+
+@pytest.mark.parametrize("driver", ["psycopg", "psycopg2", "asyncpg"])
+def test_the_address_of_the_environment_is_that_of_the_drivers(
+    run: Run, primary: Cluster, monkeypatch: pytest.MonkeyPatch, driver: str
+) -> None:
+    """libpq goes there whatever the URL names; asyncpg asks for the name."""
+    url = primary.url().replace("127.0.0.1", "db.invalid")
+    monkeypatch.setenv("PGHOSTADDR", "127.0.0.1")
+    report = run(url, "--driver", driver)
+    if driver == "asyncpg":
+        assert report["failure"]["layer"] == "DNS"
+    else:
+        assert report["code"] == 0
+        assert report["failure"] is None
+        assert "is not known" not in report["printed"]
 
 
 def test_the_authorities_of_the_system_ask_for_the_strictest_mode() -> None:
