@@ -873,6 +873,16 @@ def given(state: Path, url: str, *, named: bool, version: str | None) -> Iterato
 # --- The program ----------------------------------------------------------------------------------
 
 
+def refuse_urls(options: argparse.Namespace) -> None:
+    """Raise ``StartError`` where a name is meant: a URL would become a folder, password and all."""
+    for option, meant in (("keep", "a folder"), ("database", "the name of a new database")):
+        if re.match(r"\w[\w+.-]+:/", str(getattr(options, option) or "")):  # a path has lost a /
+            raise StartError(
+                f"received --{option} with a URL.\nexpected: {meant}\n"
+                "try: --database-url, for a server that runs already"
+            )
+
+
 @contextlib.contextmanager
 def serve(options: argparse.Namespace) -> Iterator[Server]:
     """The server that *options* and the environment ask for, with its database and extensions."""
@@ -896,6 +906,7 @@ def serve(options: argparse.Namespace) -> Iterator[Server]:
             "received the provider url, but no URL.\nexpected: --database-url or DATABASE_URL\n"
             "try: --database-url postgresql://user:password@127.0.0.1/postgres"
         )
+    refuse_urls(options)
     if options.keep and provider in {"url", "container"}:
         raise StartError(
             f"received --keep with the provider {provider}.\nexpected: --keep with embedded\n"
