@@ -26,6 +26,11 @@ NAMED = re.compile(
     r"""(?:(?P<quote>\\*['"])(?:\\+[^\\]|[^\\])*?(?P=quote)\S*|\S+)""",
     re.IGNORECASE | re.DOTALL,
 )
+# Of an option that there is not: the rest of the line, blanks included.
+OPTION = re.compile(
+    r"(?P<name>(?<!\w)--?[\w-]*(?:password|passwd|passphrase|pwd|secret)[\w-]*[^\S\n]+)[^\n]+",
+    re.IGNORECASE,
+)
 # What pydantic quotes of a setting.
 INPUT = re.compile(r"(input_value=).*?(, input_type=)", re.DOTALL)
 
@@ -33,6 +38,7 @@ INPUT = re.compile(r"(input_value=).*?(, input_type=)", re.DOTALL)
 def hidden(text: str) -> str:
     """*text* without the passwords of URLs and of settings that are named so."""
     text = INPUT.sub(rf"\1{STARS}\2", text)
+    text = OPTION.sub(rf"\g<name>{STARS}", text)
     for pattern in (QUOTED, URL, BARE):
         text = pattern.sub(credentials, text)
     text = CUT.sub(rf"\g<head>{STARS}", text)

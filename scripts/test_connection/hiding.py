@@ -20,10 +20,15 @@ NO_HOST = re.compile(
 )
 # Of a query, of libpq's name=value, of the environment; VALUE is our own advice.
 NAMED = re.compile(r"(?P<head>(?:password|passwd|secret)[\w-]*=)(?!VALUE(?!\w))\S+", re.I)
+# Of an option that there is not: the rest of the line, blanks included.
+OPTION = re.compile(
+    r"(?P<head>(?<!\w)--?[\w-]*(?:password|passwd|pwd|secret)[\w-]*[^\S\n]+)[^\n]+", re.I
+)
 
 
 def hidden(text: str) -> str:
     """*text* without the passwords of URLs and of settings that are named so."""
+    text = OPTION.sub(rf"\g<head>{STARS}", text)
     text = NAMED.sub(rf"\g<head>{STARS}", text)  # first: an @ of its value ends no role
     text = URL.sub(credentials, QUOTED.sub(credentials, text))
     return NO_HOST.sub(rf"\g<head>{STARS}", text)

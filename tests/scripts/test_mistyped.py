@@ -148,6 +148,8 @@ def hidden(request: pytest.FixtureRequest, script: ModuleType) -> Callable[[str]
         ("host=h password=hunter2 port=1", "host=h password=*** port=1"),
         ("a://h/d?SSLPassword=p&x=y", "a://h/d?SSLPassword=***"),
         ("PGPASSWORD=hunter2", "PGPASSWORD=***"),
+        ("unrecognized: --password hunter2 -x\nline", "unrecognized: --password ***\nline"),
+        ("--db-passwd two words", "--db-passwd ***"),
     ],
 )
 def test_what_is_hidden(hidden: Callable[[str], str], text: str, shown: str) -> None:
@@ -164,6 +166,7 @@ def test_what_is_hidden(hidden: Callable[[str], str], text: str, shown: str) -> 
         "postgresql+psycopg://user@/database?host=one:5432&host=two:5432",
         "postgresql+psycopg://127.0.0.1:5432, or a://[::1]:5432/x",
         "--set DB_PASSWORD=VALUE",
+        "the pre-password age",
         "app.models:Base, src/app@2/models.py",
         "'password: Mapped[str]', users.password = [\"x\"]",
         "(Background on this error at: https://sqlalche.me/e/20/f405)",

@@ -51,6 +51,8 @@ def shown(text: str, password: str) -> set[str]:
         "password={} host=db",
         "PGPASSWORD={}",
         "db_password: {}",
+        "unrecognized arguments: --password {} -x",
+        "--db-password two {}",
         "settings: [type=url, input_value='{}', input_type=str]",
     ],
 )
@@ -87,6 +89,7 @@ def test_no_piece_is_seen_of_a_quoted_one(password: str) -> None:
         "Key (email)=(admin@example.org) already exists. (23505)",
         "try: --set SECRET=VALUE, --set SECRET_KEY=x, or export DB_PASSWORD=…",
         "try: alembic -c 'a shop/db/alembic.ini' upgrade head",
+        "the pre-password age, --set SECRET=x",
         "/srv/a shop/models.py:12: KeyError: 'DATABASE_URL'",
         "https://alembic.sqlalchemy.org/en/latest/autogenerate.html#x",
     ],
