@@ -4,7 +4,8 @@ Problem: there are places where no trigger may be installed.  Pattern: read the 
 flush and after, and write the differences by one executemany.  The history of attributes would be
 cheaper, and wrong: after a commit, an attribute that is set has no old value; one that is loaded
 may be stale; a default of the server and an SQL expression have no value.
-Not seen, ever: Core, raw SQL, COPY, bulk INSERT, the database's own cascades, other services.
+Not seen, ever: Core, raw SQL, COPY, bulk INSERT and bulk_update_mappings(), the database's own
+cascades, other services.
 Intervals and ranges are recorded as the session's DateStyle and IntervalStyle write them.
 """
 

@@ -1450,6 +1450,8 @@ def test_what_session_events_do_not_see(listened: Session) -> None:
     listened.execute(insert(User), [row])
     copy_rows(listened, "users", list(row), [["c@d.org", "C", "-"]])
     listened.bulk_save_objects([make_user()])
+    listened.bulk_update_mappings(Ticket, [{"id": ticket.id, "title": "mapped", "version": 1}])
+    assert listened.scalar(select(TICKETS.c.title)) == "mapped"
     assert len(all_entries(listened)) == count
     listened.delete(ticket)  # its comments go by ON DELETE CASCADE
     listened.flush()

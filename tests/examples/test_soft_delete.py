@@ -257,6 +257,14 @@ def test_an_update_by_key_is_refused(live: Session) -> None:
     live.execute(update(Tag), [{"id": tag.id, "name": "changed"}])
 
 
+def test_the_mappings_of_old_are_not_refused(live: Session) -> None:
+    """Nobody is asked before them: what is deleted is changed, too."""
+    rows = [{"id": ticket.id, "title": "changed", "version": 1} for ticket in add_three(live)]
+    live.bulk_update_mappings(Ticket, rows)
+    titles = live.scalars(with_deleted(select(Ticket.title)))
+    assert titles.all() == ["changed"] * 3
+
+
 def test_opting_in(live: Session) -> None:
     add_three(live)
     assert set(live.scalars(select(Ticket.title))) == LIVE
