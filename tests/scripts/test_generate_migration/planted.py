@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from sqlalchemy import (
@@ -86,6 +87,12 @@ def circle(metadata: MetaData, *, use_alter: bool = False) -> None:
         Column("id", Integer, primary_key=True),
         Column("owner_id", ForeignKey("users.id")),
     )
+
+
+def states(*more: str, index: dict[str, Any]) -> list[SchemaItem]:
+    """A state, and an index that needs its type."""
+    status = Column[Any]("status", Enum(*more, *STATUS, name="status"))
+    return [status, Index("ix_open", "title" if index else "status", **index)]
 
 
 def elsewhere(*columns: str) -> Models:
@@ -286,6 +293,21 @@ CASES = [
         {"enum-value-removed"},
         linted={"blocking-rewrite"},
         rows="(title, status) SELECT 'x', 'open'",
+    ),
+    *(
+        Case(
+            f"enum-value-removed-beside-{name}",
+            tickets(partial(states, "new", index=index)),
+            tickets(partial(states, index=index)),
+            {"enum-value-removed"},
+            (word,),
+            linted={"blocking-rewrite"},
+            rows="(title, status) SELECT 'x', 'open'",
+        )
+        for name, index, word in (
+            ("an-index", {}, "ADD VALUE IF NOT EXISTS 'new' BEFORE 'open'"),
+            ("a-condition", {"postgresql_where": text("status = 'open'")}, "= 'open'::status"),
+        )
     ),
     Case(
         "text-to-enum",
