@@ -30,11 +30,11 @@ class Refused(Exception):
 
 
 class BrokenOff(Exception):
-    """An upgrade was broken off on purpose, before *line* of a revision."""
+    """An upgrade was broken off on purpose; *place*: ``before line 13``."""
 
-    def __init__(self, line: int) -> None:
-        super().__init__(f"broken off before line {line}")
-        self.line = line
+    def __init__(self, place: str) -> None:
+        super().__init__(f"broken off {place}")
+        self.place = place
 
 
 @dataclass(frozen=True)
@@ -137,7 +137,7 @@ class Alembic(Protocol):
         """Upgrade the database at *url* to *revision*: the statements of the revisions.
 
         Raises ``BrokenOff`` at the first statement after the *break_at*-th commit, if there are
-        that many within the revisions.
+        that many within the revisions; those of one line, in a loop, are one.
         """
         ...
 

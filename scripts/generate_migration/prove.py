@@ -91,7 +91,9 @@ def prove(
             trial.steps = without_rows(trial, databases, before, is_head=is_head)
         if has_commits(trial.statements):
             table = trial.version_table
-            trial.step(RESUMED, *resumed(alembic, databases, before, revision, version_table=table))
+            seen = resumed(alembic, databases, before, revision, version_table=table)
+            if seen is not None:
+                trial.step(RESUMED, *seen)
     return Proof(revision, tuple(trial.steps), counts, tuple(unfilled), tuple(trial.statements))
 
 

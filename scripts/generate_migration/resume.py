@@ -2,75 +2,103 @@
 
 An autocommit block commits what stands before it, and each of its own statements.  Where a later
 one fails, for want of a lock say, the revision is not recorded: the next attempt begins at its
-first line.  So the upgrade is broken off after its first commit, run again as far as its
-second, and so on to its end.
+first line.  So the upgrade is broken off after each of its commits, and run again to its end.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise
 
 from sqlalchemy import URL
 
+from .contents import contents_of
 from .core import Alembic, BrokenOff, Databases, Refused, Statement
 from .places import place_of
 from .refusal import reason
 from .schema import differences, readable, schema_of
 from .scratch import with_connection
 
-MOST = 8  # attempts that are broken off
+MOST = 8  # commits after which it is tried: two copies of the database each
 
 
 def has_commits(statements: Sequence[Statement]) -> bool:
-    """Whether something is committed before the last of *statements*."""
-    return any(
-        one.transaction is None or one.transaction != other.transaction
-        for one, other in pairwise(statements)
-    )
+    """Whether any of *statements* may be committed while the revision is not recorded."""
+    transactions = {each.transaction for each in statements}
+    return None in transactions or len(transactions) > 1
 
 
 def resumed(
     alembic: Alembic, databases: Databases, before: URL, revision: str, *, version_table: str
-) -> tuple[list[str], list[str]]:
-    """What a further attempt fails at, or makes otherwise; and what was not tried.
+) -> tuple[list[str], list[str]] | None:
+    """What the second attempt fails at, or makes otherwise; and what was not tried.
 
-    On copies of *before*, without rows.  Raises ``Refused`` alone.
+    On copies of *before*, without rows.  None where nothing is committed on the way.
+    Raises ``Refused`` alone.
     """
 
     def schema(url: URL) -> list[str]:
         return with_connection(url, lambda each: schema_of(each, version_table=version_table))
 
+    def rows(url: URL) -> dict[str, int]:
+        held = with_connection(url, lambda each: contents_of(each, version_table=version_table))
+        return {name: table.rows for name, table in held.items()}
+
     with databases.clone(before) as url:
-        if said := attempt(alembic, url, revision):
-            return [], [f"not tried: without rows {said}"]
-        whole = schema(url)
-    lines, failed = list[int](), None
-    with databases.clone(before) as url:
-        while failed is None:
+        if failed := attempt(alembic, url, revision):
+            return [], [f"not tried: without rows {failed}"]
+        whole, whole_rows = schema(url), rows(url)
+    faults: dict[str, list[str]] = {}
+    for number in range(1, MOST + 2):
+        with databases.clone(before) as url:
             try:
-                number = len(lines) + 1
-                failed = attempt(alembic, url, revision, number if number <= MOST else 0)
+                alembic.upgrade(url, revision, break_at=number)
+                break
+            except Refused:
+                raise
             except BrokenOff as broken:
-                lines.append(broken.line)
-        found = [failed] if failed else readable(differences(whole, schema(url)))
-    where = spoken(lines[-1:] if failed else lines)
-    told = f"when it was broken off before line {where} and run again"
-    return [f"{each}, {told}" for each in found], []
+                place = broken.place
+            except (Exception, SystemExit) as error:  # it went through a moment ago
+                return told(faults), [f"not tried to the end: {reason(error)}{place_of(error)}"]
+            if number > MOST:
+                return told(faults), [f"not tried: what follows the first {MOST} commits"]
+            # On a copy: whoever is connected still, and holds a lock of env.py's, is cut off.
+            with databases.clone(url) as again:
+                failed = attempt(alembic, again, revision)
+                found = [failed] if failed else readable(differences(whole, schema(again)))
+                found += [] if failed else repeated(whole_rows, rows(again))
+        for each in found:
+            faults.setdefault(each, []).append(place)
+    return (told(faults), []) if number > 1 else None
 
 
-def attempt(alembic: Alembic, url: URL, revision: str, break_at: int = 0) -> str:
+def repeated(once: dict[str, int], twice: dict[str, int]) -> list[str]:
+    """The tables that have another number of rows."""
+    return [
+        f"{name}: {twice[name]} rows, not {number}"
+        for name, number in once.items()
+        if twice.get(name, number) != number
+    ]
+
+
+def told(faults: dict[str, list[str]]) -> list[str]:
+    """Each fault, and where the upgrade was broken off before it."""
+    return [
+        f"{each}, when it was broken off {spoken(places)}, and run again"
+        for each, places in faults.items()
+    ]
+
+
+def attempt(alembic: Alembic, url: URL, revision: str) -> str:
     """Upgrade the database at *url*: what it failed at, and where; or nothing."""
     try:
-        alembic.upgrade(url, revision, break_at=break_at)
-    except (Refused, BrokenOff):
+        alembic.upgrade(url, revision)
+    except Refused:
         raise
     except (Exception, SystemExit) as error:  # whatever the revision raises
         return reason(error) + place_of(error)
     return ""
 
 
-def spoken(lines: Sequence[int]) -> str:
-    """``3, 4 and 5``; a loop comes to one line again and again."""
-    names = [str(line) for line in dict.fromkeys(lines)]
-    return " and ".join([", ".join(names[:-1]), names[-1]] if names[1:] else names)
+def spoken(places: Sequence[str]) -> str:
+    """``before line 3, before line 4 and after line 5``."""
+    return " and ".join([", ".join(places[:-1]), places[-1]] if places[1:] else places)

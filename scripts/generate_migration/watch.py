@@ -128,7 +128,8 @@ class Watch:
         self._scripts = scripts
         self._upgrade = upgrade
         self._commits_left = break_at
-        self._worked_in: str | None = None  # the transaction of the last statement
+        self._after_commit: set[int] = set()  # the lines before which there was one
+        self._last: tuple[str, int] | None = None  # the transaction and line of the last statement
         self._running: Running | None = None
         self._known: dict[str, frozenset[int]] = {}
         self._transactions: dict[str, list[str]] = {}
@@ -150,7 +151,11 @@ class Watch:
         if self.broken_off is not None:  # a revision that hides it comes no further
             raise self.broken_off
         place = self._place()
-        if place is None or connection.dialect.name != "postgresql":
+        if connection.dialect.name != "postgresql":
+            return
+        if place is None:
+            if self._commits_left and self.one_transaction and self._is_record(statement):
+                self._break_off(look(connection).transaction, None)
             return
         revision, path, line = place
         # A revision runs, so Alembic has a context.
@@ -167,19 +172,33 @@ class Watch:
         before = look(connection)
         if self._commits_left and not OF_SESSION.match(statement):
             self._break_off(before.transaction, line, connection if wrapped else None)
+            self._last = before.transaction, line
         self._known.setdefault(revision, frozenset(before.relations))
         self._running = Running(revision, path, line, before, alone, bool(wrapped))
 
-    def _break_off(self, transaction: str, line: int, wrapped: Connection | None) -> None:
-        """Raise, if what came before has been committed, and often enough."""
-        if self._worked_in not in {None, transaction}:
-            self._commits_left -= 1
-            if not self._commits_left:
-                if wrapped is not None:
-                    tell(wrapped, "ROLLBACK")
-                self.broken_off = BrokenOff(line)
-                raise self.broken_off
-        self._worked_in = transaction
+    def _break_off(
+        self, transaction: str, line: int | None, wrapped: Connection | None = None
+    ) -> None:
+        """Raise, if what came before *line*, or the end, was committed, and often enough."""
+        if self._last is None or self._last[0] == transaction or line in self._after_commit:
+            return
+        if line is not None:
+            self._after_commit.add(line)
+        self._commits_left -= 1
+        if not self._commits_left:
+            if wrapped is not None:
+                tell(wrapped, "ROLLBACK")
+            end = f"after line {self._last[1]}, since a later revision failed"
+            self.broken_off = BrokenOff(end if line is None else f"before line {line}")
+            raise self.broken_off
+
+    def _is_record(self, statement: str) -> bool:
+        """Whether Alembic records the revision: with all revisions in one transaction, that goes
+        back when a later one fails, and what an autocommit block has done does not.
+        """
+        table = self.version_table[0] if self.version_table else ""
+        words = rf"\s*(INSERT\s+INTO|UPDATE|DELETE\s+FROM)\s[^(=]*{re.escape(table)}\b"
+        return bool(table) and re.match(words, statement, re.IGNORECASE) is not None
 
     def _after_cursor_execute(
         self,

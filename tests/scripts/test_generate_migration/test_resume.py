@@ -8,7 +8,7 @@ from textwrap import indent
 
 import pytest
 from sqlalchemy import URL, Connection
-from sqlalchemy.exc import IntegrityError, ProgrammingError
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, ProgrammingError
 
 from tests.scripts.test_generate_migration.projects import FIRST, SECOND, env, revision, shop
 
@@ -36,6 +36,18 @@ CHECK = "op.execute(\"ALTER TABLE orders ADD CONSTRAINT known CHECK (customer <>
 VALIDATE = f'{BLOCK}op.execute("ALTER TABLE orders VALIDATE CONSTRAINT known")'
 COLUMN = f'op.add_column("orders", sa.Column("note", sa.Text))\n{INDEX}'
 ROW = "INSERT INTO orders (id, customer) OVERRIDING SYSTEM VALUE VALUES (1000, 'a')"
+# As one writes who knows that it may fail.
+GUARDS = """
+names = {{each["name"] for each in sa.inspect(op.get_bind()).get_indexes("orders")}}
+if "one" not in names:
+    with op.get_context().autocommit_block():
+        op.execute("CREATE INDEX CONCURRENTLY one ON orders (customer)")
+op.add_column("orders", sa.Column("note", sa.Text){})
+if "two" not in names:
+    with op.get_context().autocommit_block():
+        op.execute("CREATE INDEX CONCURRENTLY two ON orders (customer)")
+op.execute("SELECT 1")
+"""
 # By fault: the revision, what its second attempt meets, and its mended form.
 FAULTS = {
     "column": (
@@ -102,6 +114,17 @@ FAULTS = {
         'relation "one" already exists (42P07)',
         'op.execute("CREATE TABLE one (id int)")\nop.execute("CREATE TABLE two (id int)")',
     ),
+    "guards": (
+        GUARDS.format(""),
+        'column "note" of relation "orders" already exists (42701)',
+        GUARDS.format(", if_not_exists=True"),
+    ),
+    "row without a key": (
+        f"op.execute(\"INSERT INTO orders (customer) VALUES ('a')\")\n{INDEX}",
+        "public.orders: 2 rows, not 1",
+        "op.execute(\"INSERT INTO orders (customer) SELECT 'a' WHERE NOT EXISTS "
+        f"(SELECT FROM orders WHERE customer = 'a')\")\n{INDEX}",
+    ),
 }
 
 
@@ -138,7 +161,7 @@ class Shop:
         self.write(body)
         with inside(self.project):
             runner, table = Runner(self.project), "alembic_version"
-            return resumed(runner, scratch, self.url, SECOND, version_table=table)
+            return resumed(runner, scratch, self.url, SECOND, version_table=table) or ([], [])
 
     def proved(
         self, body: str, scratch: Scratch, accepted: Sequence[str] = ()
@@ -179,7 +202,7 @@ def made(tmp_path: Path, empty: URL, monkeypatch: pytest.MonkeyPatch) -> Shop:
 @pytest.mark.parametrize("fault", FAULTS)
 def test_what_fails_the_second_time_is_found(made: Shop, scratch: Scratch, fault: str) -> None:
     body, words, _ = FAULTS[fault]
-    (seen,), _ = made.resumed(body, scratch)
+    (seen, *_), _ = made.resumed(body, scratch)
     assert words in seen
     assert "broken off before line" in seen
 
@@ -224,7 +247,7 @@ def test_every_driver_is_broken_off_where_it_says(
     for number, word in enumerate(("INDEX CONCURRENTLY one", "INDEX two", '"last"'), 1):
         with scratch.clone(empty) as made.url, pytest.raises(BrokenOff) as broken:
             made.upgrade(break_at=number)
-        assert word in lines[broken.value.line - 1]
+        assert word in lines[int(broken.value.place.removeprefix("before line ")) - 1]
     with scratch.clone(empty) as made.url:
         assert len(made.upgrade(break_at=4)) == 8  # there is no fourth commit: it goes through
 
@@ -270,7 +293,9 @@ def test_the_finding_says_where(made: Shop, scratch: Scratch) -> None:
     lines = finding.path.read_text().splitlines()
     assert "add_column" in lines[finding.line - 1]
     drop = next(number for number, line in enumerate(lines, 1) if "DROP INDEX" in line)
-    assert finding.message.endswith(f"when it was broken off before line {drop} and run again")
+    assert finding.message.endswith(
+        f"when it was broken off before line {drop} and before line {drop + 1}, and run again"
+    )
 
 
 def test_it_may_be_meant(made: Shop, scratch: Scratch) -> None:
@@ -289,17 +314,90 @@ def test_what_needs_rows_is_not_tried(made: Shop, scratch: Scratch) -> None:
     assert found == []
 
 
-def test_a_long_row_of_commits_is_tried_in_part(made: Shop, scratch: Scratch) -> None:
-    body = f"""
+def test_a_loop_is_one_commit_and_a_long_row_is_tried_in_part(made: Shop, scratch: Scratch) -> None:
+    loop = """
         with op.get_context().autocommit_block():
-            for number in range({MOST + 4}):
-                op.execute(f"CREATE TABLE t{{number}} ()")
+            for number in range(20):
+                op.execute(f"CREATE TABLE t{number} ()")
         """
-    (seen,), _ = made.resumed(body, scratch)
+    (seen,), notes = made.resumed(loop, scratch)
     assert 'relation "t0" already exists' in seen
-    made.write(body)
-    with scratch.clone(made.url) as made.url, pytest.raises(BrokenOff):
-        made.upgrade(break_at=MOST + 3)
+    assert notes == []
+    lines = [f"    op.execute('CREATE TABLE IF NOT EXISTS t{n} ()')" for n in range(MOST + 2)]
+    rest = 'op.add_column("orders", sa.Column("note", sa.Text))'
+    body = "\n".join([BLOCK.rstrip(), *lines, rest, f'{BLOCK}op.execute("ANALYZE orders")'])
+    assert made.resumed(body, scratch) == (
+        [],
+        [f"not tried: what follows the first {MOST} commits"],
+    )
+    step, found = made.proved(body, scratch)
+    assert step.passed
+    assert step.seen.startswith("not tried: ")
+    assert found == []
+
+
+LAST = f'{BLOCK}op.drop_index("old", postgresql_concurrently=True{{}})'
+
+
+@pytest.mark.parametrize(
+    ("options", "guard", "seen"),
+    [
+        ("", "", ['index "old" does not exist (42704)']),
+        ("", ", if_exists=True", []),
+        (", transaction_per_migration=True", "", []),
+    ],
+)
+def test_what_is_done_last_and_not_recorded(  # noqa: PLR0917 - fixtures
+    tmp_path: Path,
+    scratch: Scratch,
+    empty: URL,
+    monkeypatch: pytest.MonkeyPatch,
+    options: str,
+    guard: str,
+    seen: list[str],
+) -> None:
+    """All revisions in one transaction, as ``alembic init`` has it: a later one that fails takes
+    the record back, and not what an autocommit block has done.
+    """
+    monkeypatch.setenv("DATABASE_URL", "postgresql+psycopg://nobody@127.0.0.1:1/never")
+    made = Shop(tmp_path, empty, env_py=env(SYNC, options=options))
+    made.execute("CREATE INDEX old ON orders (customer)")
+    found, _ = made.resumed(LAST.format(guard), scratch)
+    assert [each.partition(" (/")[0] for each in found] == seen
+    if found:
+        assert "broken off after line 14, since a later revision failed, and run" in found[0]
+    # And so it is: the third fails, and the second is in its own way.
+    third = "cccc00000003"
+    revision(made.folder, third, SECOND, 'op.execute("SELECT 1 / 0")')
+    with pytest.raises(DataError, match="division by zero"):
+        made.upgrade(third)
+    again = "does not exist" if seen else "division by zero"
+    with pytest.raises(DBAPIError, match=again):
+        made.upgrade(third)
+
+
+LOCKING = """
+connectable = create_engine(os.environ["DATABASE_URL"])
+with connectable.connect() as connection:
+    connection.exec_driver_sql("SET statement_timeout = '20s'")
+    connection.exec_driver_sql("SELECT pg_advisory_lock(4711)")
+    connection.commit()
+    try:
+        run(connection)
+    finally:
+        connection.exec_driver_sql("SELECT pg_advisory_unlock(4711)")
+"""
+
+
+def test_a_lock_of_env_py_that_outlives_the_break_holds_nobody_up(
+    tmp_path: Path, scratch: Scratch, empty: URL, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its pool keeps the connection, and nothing unlocks: so it is where a deployment dies."""
+    monkeypatch.setenv("DATABASE_URL", "postgresql+psycopg2://nobody@127.0.0.1:1/never")
+    head, connecting, _ = env(SYNC).partition("connectable =")
+    assert connecting
+    made = Shop(tmp_path, empty, env_py=head + LOCKING)  # psycopg would warn of its connection
+    assert made.resumed(FAULTS["column"][2], scratch) == ([], [])
 
 
 def statement(transaction: int | None) -> Statement:
@@ -310,18 +408,26 @@ def statement(transaction: int | None) -> Statement:
 @pytest.mark.parametrize(
     ("transactions", "expected"),
     [
-        *(([], False), ([1], False), ([None], False), ([1, 1], False)),
+        *(([], False), ([1], False), ([1, 1], False), ([None], True)),
         *(([1, 2], True), ([1, None], True), ([None, 1], True), ([None, None], True)),
     ],
 )
-def test_where_something_is_committed_on_the_way(
+def test_where_something_may_be_committed_on_the_way(
     transactions: list[int | None], expected: bool
 ) -> None:
     assert has_commits([statement(each) for each in transactions]) is expected
 
 
-def test_lines_are_spoken() -> None:
+def test_where_nothing_is_committed_there_is_no_step(made: Shop, scratch: Scratch) -> None:
+    path = made.write(f'{BLOCK}op.execute("ANALYZE orders")')
+    with inside(made.project):
+        runner = Runner(made.project)
+        proof = prove(runner, scratch, made.url, SECOND, is_head=False, rows=3)
+    assert RESUMED not in {step.name for step in proof.steps}, path
+
+
+def test_places_are_spoken() -> None:
     assert spoken([]) == ""
-    assert spoken([3]) == spoken([3, 3]) == "3"
-    assert spoken([3, 4]) == "3 and 4"
-    assert spoken([3, 4, 4, 5]) == "3, 4 and 5"
+    assert spoken(["a"]) == "a"
+    assert spoken(["a", "b"]) == "a and b"
+    assert spoken(["a", "b", "c"]) == "a, b and c"
