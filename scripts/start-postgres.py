@@ -99,7 +99,9 @@ NO_HOST = re.compile(
 NAMED = re.compile(r"(?P<head>(?:password|passwd|secret)[\w-]*=)(?!VALUE(?!\w))\S+", re.I)
 # Of an option that there is not: the rest of the line, blanks included.
 OPTION = re.compile(
-    r"(?P<head>(?<!\w)--?[\w-]*(?:password|passwd|pwd|secret)[\w-]*[^\S\n]+)[^\n]+", re.I
+    r"(?P<head>(?<!\w)--?[\w-]*(?:password|passwd|passphrase|pwd|secret)[\w-]*(?:[^\S\n]+|=))"
+    r"[^\n]+",
+    re.IGNORECASE,
 )
 
 
@@ -881,7 +883,8 @@ def given(state: Path, url: str, *, named: bool, version: str | None) -> Iterato
 def refuse_urls(options: argparse.Namespace) -> None:
     """Raise ``StartError`` where a name is meant: a URL would become a folder, password and all."""
     for option, meant in (("keep", "a folder"), ("database", "the name of a new database")):
-        if re.match(r"\w[\w+.-]+:/", str(getattr(options, option) or "")):  # a path has lost a /
+        given = str(getattr(options, option) or "")
+        if re.search(r"\w[\w+.-]+:/|password\s*=", given):  # a path has lost one of its slashes
             raise StartError(
                 f"received --{option} with a URL.\nexpected: {meant}\n"
                 "try: --database-url, for a server that runs already"

@@ -28,7 +28,8 @@ NAMED = re.compile(
 )
 # Of an option that there is not: the rest of the line, blanks included.
 OPTION = re.compile(
-    r"(?P<name>(?<!\w)--?[\w-]*(?:password|passwd|passphrase|pwd|secret)[\w-]*[^\S\n]+)[^\n]+",
+    r"(?P<name>(?<!\w)--?[\w-]*(?:password|passwd|passphrase|pwd|secret)[\w-]*(?:[^\S\n]+|=))"
+    r"[^\n]+",
     re.IGNORECASE,
 )
 # What pydantic quotes of a setting.

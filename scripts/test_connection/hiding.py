@@ -22,7 +22,9 @@ NO_HOST = re.compile(
 NAMED = re.compile(r"(?P<head>(?:password|passwd|secret)[\w-]*=)(?!VALUE(?!\w))\S+", re.I)
 # Of an option that there is not: the rest of the line, blanks included.
 OPTION = re.compile(
-    r"(?P<head>(?<!\w)--?[\w-]*(?:password|passwd|pwd|secret)[\w-]*[^\S\n]+)[^\n]+", re.I
+    r"(?P<head>(?<!\w)--?[\w-]*(?:password|passwd|passphrase|pwd|secret)[\w-]*(?:[^\S\n]+|=))"
+    r"[^\n]+",
+    re.IGNORECASE,
 )
 
 

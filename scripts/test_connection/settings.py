@@ -165,6 +165,22 @@ def resolve(
     found, sources = gathered(url, query, environ, source, chosen)
     secrets.add(found.get("password"))
     places = places_of(found.get("host", found.get("hostaddr", "")), found.get("port", ""))
+    numeric = [each for each in found.get("hostaddr", "").split(",") if each]
+    if numeric and len(numeric) != len(places):
+        raise failed(
+            "URL",
+            USAGE,
+            f"of hosts there are {len(places)}, and of addresses {len(numeric)} (hostaddr from "
+            f"{sources['hostaddr']})",
+            "libpq wants an address for each host, or none",
+            commands=("unset PGHOSTADDR",) if sources["hostaddr"] == "PGHOSTADDR" else (),
+        )
+    # To an address libpq goes by TCP, though the host is the path of a socket.
+    if numeric:
+        places = [
+            (address if host.startswith("/") else host, port)
+            for (host, port), address in zip(places, numeric, strict=True)
+        ]
     secrets.show(found["user"], found["database"], *(host for host, _ in places))
     notes: list[str] = []
     if "password" not in found:
@@ -174,7 +190,6 @@ def resolve(
             found["password"], sources["password"] = password, origin
         elif origin:
             notes.append(origin)
-    numeric = [each for each in found.get("hostaddr", "").split(",") if each]
     mode = found["sslmode"]
     if mode not in MODES:
         raise no_mode(mode_name(chosen, url.query, sources["sslmode"]), mode, chosen)
@@ -182,7 +197,7 @@ def resolve(
         url=url.set(drivername=f"postgresql+{chosen}"),
         driver=chosen,
         hosts=tuple(places),
-        addresses=tuple(numeric) if len(numeric) == len(places) else (),
+        addresses=tuple(numeric),
         user=found["user"],
         database=found["database"],
         password=found.get("password"),

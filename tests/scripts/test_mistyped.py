@@ -150,6 +150,7 @@ def hidden(request: pytest.FixtureRequest, script: ModuleType) -> Callable[[str]
         ("PGPASSWORD=hunter2", "PGPASSWORD=***"),
         ("unrecognized: --password hunter2 -x\nline", "unrecognized: --password ***\nline"),
         ("--db-passwd two words", "--db-passwd ***"),
+        ("'--passphrase=two words', and", "'--passphrase=***"),
     ],
 )
 def test_what_is_hidden(hidden: Callable[[str], str], text: str, shown: str) -> None:

@@ -335,6 +335,8 @@ def test_a_long_command_line_is_whole_without_proc(
         (["--provider", "embedded"], {"TMPDIR": "/proc"}, "TMPDIR=/another/folder"),
         (["--keep", "/proc/nothing"], {}, "cannot be made"),
         (["--keep", "postgresql://u:hunter2@h/d"], {}, "received --keep with a URL"),
+        (["--keep", " jdbc:postgresql://u:hunter2@h/d"], {}, "received --keep with a URL"),
+        (["--keep", "host=h password = hunter2"], {}, "received --keep with a URL"),
         (
             ["--database", "postgresql+asyncpg://u:hunter2@h/d"],
             {},

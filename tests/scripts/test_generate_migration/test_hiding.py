@@ -53,6 +53,7 @@ def shown(text: str, password: str) -> set[str]:
         "db_password: {}",
         "unrecognized arguments: --password {} -x",
         "--db-password two {}",
+        "--pwd=two {}",
         "settings: [type=url, input_value='{}', input_type=str]",
     ],
 )

@@ -179,6 +179,24 @@ def test_the_address_beside_the_name() -> None:
     assert resolved(None, PGHOST="db.example", PGHOSTADDR="127.0.0.1").addresses == ("127.0.0.1",)
 
 
+def test_an_address_for_each_host() -> None:
+    for url in ("postgresql://u@/d?host=a&host=b", "postgresql://u@h/d?hostaddr=127.0.0.1,::1"):
+        said = refused(url, PGHOSTADDR="127.0.0.1")
+        assert "an address for each host" in said
+        assert ("PGHOSTADDR" in said) == ("hostaddr" not in url)
+
+
+@pytest.mark.parametrize("driver", ["psycopg", "psycopg2"])
+def test_an_address_beats_the_path_of_a_socket(
+    run: Run, primary: Cluster, monkeypatch: pytest.MonkeyPatch, driver: str
+) -> None:
+    monkeypatch.setenv("PGHOSTADDR", "127.0.0.1")
+    head, _, _ = primary.url().partition("@")
+    report = run(f"{head}@/postgres?host=/nonexistent&port={primary.port}", "--driver", driver)
+    assert report["code"] == 0
+    assert "nonexistent" not in report["printed"]
+
+
 @pytest.mark.parametrize("driver", ["psycopg", "psycopg2", "asyncpg"])
 def test_the_address_of_the_environment_is_that_of_the_drivers(
     run: Run, primary: Cluster, monkeypatch: pytest.MonkeyPatch, driver: str
