@@ -48,19 +48,11 @@ def resumed(
             return [], [f"not tried: without rows {failed}"]
         whole, whole_rows = schema(url), rows(url)
     faults: dict[str, list[str]] = {}
-    for number in range(1, MOST + 2):
+    for number in range(1, MOST + 1):
         with databases.clone(before) as url:
-            try:
-                alembic.upgrade(url, revision, break_at=number)
-                break
-            except Refused:
-                raise
-            except BrokenOff as broken:
-                place = broken.place
-            except (Exception, SystemExit) as error:  # it went through a moment ago
-                return told(faults), [f"not tried to the end: {reason(error)}{place_of(error)}"]
-            if number > MOST:
-                return told(faults), [f"not tried: what follows the first {MOST} commits"]
+            place = broken_off(alembic, url, revision, number)
+            if place is None:
+                return (told(faults), []) if number > 1 else None
             # On a copy: whoever is connected still, and holds a lock of env.py's, is cut off.
             with databases.clone(url) as again:
                 failed = attempt(alembic, again, revision)
@@ -68,7 +60,22 @@ def resumed(
                 found += [] if failed else repeated(whole_rows, rows(again))
         for each in found:
             faults.setdefault(each, []).append(place)
-    return (told(faults), []) if number > 1 else None
+    with databases.clone(before) as url:
+        more = broken_off(alembic, url, revision, MOST + 1)
+    return told(faults), [f"not tried: what follows the first {MOST} commits"] if more else []
+
+
+def broken_off(alembic: Alembic, url: URL, revision: str, number: int) -> str | None:
+    """Upgrade the database at *url* as far as commit *number*: where; None with fewer commits."""
+    try:
+        alembic.upgrade(url, revision, break_at=number)
+    except Refused:
+        raise
+    except BrokenOff as broken:
+        return broken.place
+    except (Exception, SystemExit) as error:  # a moment ago it went through
+        return f"by {reason(error)}{place_of(error)}"
+    return None
 
 
 def repeated(once: dict[str, int], twice: dict[str, int]) -> list[str]:

@@ -77,7 +77,7 @@ class Local:
         """Upgrade; what it ran is for others to watch, and to break off."""
         assert not break_at
         command.upgrade(self.config(url), revision)
-        return [Statement(revision, True, "SELECT 1")]
+        return [Statement(revision, True, "SELECT 1", transaction=1)]
 
     def downgrade(self, url: URL, revision: str) -> Sequence[Statement]:
         """Downgrade by one."""
