@@ -880,13 +880,13 @@ def given(state: Path, url: str, *, named: bool, version: str | None) -> Iterato
 # --- The program ----------------------------------------------------------------------------------
 
 
-def refuse_urls(options: argparse.Namespace) -> None:
-    """Raise ``StartError`` where a name is meant: a URL would become a folder, password and all."""
+def refuse_connection_strings(options: argparse.Namespace) -> None:
+    """Raise ``StartError`` where a name is meant: it would have the password in it."""
     for option, meant in (("keep", "a folder"), ("database", "the name of a new database")):
         given = str(getattr(options, option) or "")
         if re.search(r"\w[\w+.-]+:/|password\s*=", given):  # a path has lost one of its slashes
             raise StartError(
-                f"received --{option} with a URL.\nexpected: {meant}\n"
+                f"received --{option} with a connection string.\nexpected: {meant}\n"
                 "try: --database-url, for a server that runs already"
             )
 
@@ -914,7 +914,7 @@ def serve(options: argparse.Namespace) -> Iterator[Server]:
             "received the provider url, but no URL.\nexpected: --database-url or DATABASE_URL\n"
             "try: --database-url postgresql://user:password@127.0.0.1/postgres"
         )
-    refuse_urls(options)
+    refuse_connection_strings(options)
     if options.keep and provider in {"url", "container"}:
         raise StartError(
             f"received --keep with the provider {provider}.\nexpected: --keep with embedded\n"

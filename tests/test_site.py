@@ -163,7 +163,7 @@ def opened(
     )
     try:
         page, seen = context.new_page(), Seen(home)
-        page.set_default_timeout(1_000 * DEADLINE)  # beside other work a search is slow at first
+        page.set_default_timeout(1_000 * DEADLINE)  # as long as all others wait
         seen.watch(page)
         yield page, seen
     finally:

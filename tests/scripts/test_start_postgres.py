@@ -334,13 +334,17 @@ def test_a_long_command_line_is_whole_without_proc(
         (["--provider", "container"], {"DOCKER_HOST": "tcp://127.0.0.1:1"}, "it cannot serve"),
         (["--provider", "embedded"], {"TMPDIR": "/proc"}, "TMPDIR=/another/folder"),
         (["--keep", "/proc/nothing"], {}, "cannot be made"),
-        (["--keep", "postgresql://u:hunter2@h/d"], {}, "received --keep with a URL"),
-        (["--keep", " jdbc:postgresql://u:hunter2@h/d"], {}, "received --keep with a URL"),
-        (["--keep", "host=h password = hunter2"], {}, "received --keep with a URL"),
+        (["--keep", "postgresql://u:hunter2@h/d"], {}, "received --keep with a connection string"),
+        (
+            ["--keep", " jdbc:postgresql://u:hunter2@h/d"],
+            {},
+            "received --keep with a connection string",
+        ),
+        (["--keep", "host=h password = hunter2"], {}, "received --keep with a connection string"),
         (
             ["--database", "postgresql+asyncpg://u:hunter2@h/d"],
             {},
-            "received --database with a URL",
+            "received --database with a connection string",
         ),
         (
             ["--provider", "embedded", "--database-url", "postgresql://127.0.0.1:1/x"],

@@ -17,15 +17,15 @@ OPTIONS = ("using", "where", "ops", "include", "nulls_not_distinct", "with", "ta
 
 def indexes_of(table: Table) -> tuple[Index, ...]:
     """The indexes of *table* in a fixed order: SQLAlchemy keeps them in a set."""
-    return _in_order(table, len(table.indexes))
+    return _in_order(frozenset(table.indexes))
 
 
-@functools.lru_cache(maxsize=16_384)  # a score of rules ask for those of each table
-def _in_order(table: Table, number: int) -> tuple[Index, ...]:
-    """The *number* of indexes that *table* has now, by name and, where two share it, definition."""
-    if len({index.name for index in table.indexes}) == number:
-        return tuple(sorted(table.indexes, key=lambda index: str(index.name)))
-    return tuple(sorted(table.indexes, key=lambda index: (str(index.name), definition(index))))
+@functools.lru_cache(maxsize=16_384)  # many rules ask for those of each table
+def _in_order(indexes: frozenset[Index]) -> tuple[Index, ...]:
+    """*indexes* by name and, where two share it, by definition."""
+    if len({index.name for index in indexes}) == len(indexes):
+        return tuple(sorted(indexes, key=lambda index: str(index.name)))
+    return tuple(sorted(indexes, key=lambda index: (str(index.name), definition(index))))
 
 
 def is_btree(index: Index) -> bool:
