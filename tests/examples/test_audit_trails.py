@@ -1427,6 +1427,15 @@ def test_bulk_sees_what_is_pending(listened: Session) -> None:
     assert actions == ["INSERT", "UPDATE"]
 
 
+def test_what_a_bulk_update_costs_a_session_that_listens(listened: Session) -> None:
+    """Its keys, its rows before and its rows after."""
+    saved_ticket(listened)
+    with recorded_statements(listened) as statements:
+        listened.execute(update(Ticket).values(title="done"))
+    kinds = [each.split()[0] for each in statements]
+    assert kinds == ["SELECT", "SELECT", "UPDATE", "SELECT", "INSERT"]
+
+
 def test_a_secret_that_the_session_changes(listened: Session) -> None:
     user = make_user(password_hash="$argon2id$1")
     listened.add(user)
@@ -1450,6 +1459,7 @@ def test_what_session_events_do_not_see(listened: Session) -> None:
     listened.execute(insert(User), [row])
     copy_rows(listened, "users", list(row), [["c@d.org", "C", "-"]])
     listened.bulk_save_objects([make_user()])
+    listened.bulk_insert_mappings(User, [row | {"email": "e@f.org"}])
     listened.bulk_update_mappings(Ticket, [{"id": ticket.id, "title": "mapped", "version": 1}])
     assert listened.scalar(select(TICKETS.c.title)) == "mapped"
     assert len(all_entries(listened)) == count

@@ -7,12 +7,15 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from sqlalchemy import ForeignKey, inspect
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
 from tests.scripts.test_validate_models.samples import PRELUDE, run_script
 
 # isort: split
 from validate_models.api import validate
 from validate_models.config import Lines, read
+from validate_models.excuses import info_of
 from validate_models.targets import TargetError
 
 MODELS = """
@@ -294,6 +297,30 @@ def test_a_part_of_the_project_judges_what_it_sees_alone(project: Path) -> None:
 def info(*rules: str) -> str:
     """An ``info`` that ignores *rules*."""
     return f"info={{'validate-models': {{'ignore': {list(rules)}}}}}"
+
+
+def test_who_looks_for_an_info_makes_none() -> None:
+    """SQLAlchemy makes one when it is asked: a dictionary for each of thousands of columns."""
+
+    class Base(DeclarativeBase):
+        pass
+
+    class Ticket(Base):
+        __tablename__ = "tickets"
+        id: Mapped[int] = mapped_column(primary_key=True)
+        parent_id: Mapped[int | None] = mapped_column(ForeignKey("tickets.id"))
+        parent: Mapped[Ticket | None] = relationship(remote_side=id)
+
+    mapper = inspect(Ticket)
+    for item in (*Ticket.__table__.columns, Ticket.__table__):
+        assert info_of(item) == {}
+        assert "info" not in vars(item)
+    for prop in mapper.attrs:
+        assert info_of(prop) == {}
+        with pytest.raises(AttributeError):
+            object.__getattribute__(prop, "info")
+    Ticket.__table__.c.id.info["a"] = mapper.attrs.parent.info["a"] = 1
+    assert info_of(Ticket.__table__.c.id) == info_of(mapper.attrs.parent) == {"a": 1}
 
 
 INFO_RULES = (
